@@ -1,0 +1,77 @@
+//! The only fsync, rename and unlink in the crate: one door to durability, visibility and oblivion.
+//!
+//! A failed fsync is never retried: the kernel may have dropped the pages and would report success the second time.
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind, Write},
+    path::Path,
+};
+
+use rustix::fs::{CWD, RenameFlags};
+
+/// When a write has to be on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flush {
+    /// Sometime; survives the process, not the machine.
+    Lazy,
+    /// Before the call returns.
+    Durable,
+}
+
+/// Waits until the file's bytes and length are on the disk.
+pub fn sync_data(file: &File) -> io::Result<()> {
+    file.sync_data()
+}
+
+/// Waits until the folder's entries are on the disk.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Waits until the whole file system is on the disk; for the clean-stop mark.
+pub fn sync_file_system(folder: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(folder)?)?)
+}
+
+/// Gives a file a new name that must be free: `AlreadyExists` if it is not.
+pub fn publish(from: &Path, to: &Path) -> io::Result<()> {
+    Ok(rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+}
+
+/// Gives a file a new name; whatever had it is replaced at the same moment.
+#[allow(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn place(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+/// Removes a file; `false` if there was none.
+#[allow(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn remove_file(path: &Path) -> io::Result<bool> {
+    absent_is_fine(fs::remove_file(path))
+}
+
+/// Removes an empty folder; `false` if there was none.
+#[allow(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn remove_folder(path: &Path) -> io::Result<bool> {
+    absent_is_fine(fs::remove_dir(path))
+}
+
+/// Writes a small file as a whole: staged beside it, flushed, renamed over it, its folder flushed.
+pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().ok_or(ErrorKind::InvalidInput)?;
+    let staged = path.with_extension("new");
+    let mut file = File::create(&staged)?;
+    file.write_all(bytes)?;
+    sync_data(&file)?;
+    place(&staged, path)?;
+    sync_folder(folder)
+}
+
+fn absent_is_fine(done: io::Result<()>) -> io::Result<bool> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}

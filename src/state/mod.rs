@@ -1,0 +1,105 @@
+//! Where facts live: one append-only ledger per upload.
+//!
+//! The calls block: they run on the blocking threads of whoever serves a request, one hop for a whole request rather
+//! than one per call. Readers never wait for a holder; who may *change* an upload is the lock's business, and
+//! [`State::commit`] refuses whoever does not know the newest version (invariant I5).
+
+use std::{fmt::Debug, io, sync::Arc};
+
+use crate::{
+    durable::Flush,
+    upload::{IdSecret, LawError, Manifest, Record, Stamped, Timestamp, UploadId},
+};
+
+/// Which ledger, and how far it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Version {
+    /// Tells a ledger from an earlier one with the same id.
+    pub incarnation: u64,
+    /// Bytes of the ledger.
+    pub length: u64,
+}
+
+/// A record and the version that it was read at.
+#[derive(Debug, Clone)]
+pub struct Versioned {
+    /// The facts so far.
+    pub record: Arc<Record>,
+    /// Where the ledger stood.
+    pub version: Version,
+}
+
+/// A ledger found while listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Whose ledger.
+    pub id: UploadId,
+    /// When a fact was last added.
+    pub changed: Timestamp,
+}
+
+/// One of the 256 groups in which ledgers are listed: the first two hex digits of their ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard(pub u8);
+
+/// Why facts could not be read or added.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// There is no such upload.
+    #[error("no such upload")]
+    Unknown,
+    /// Creation: there is one already.
+    #[error("the upload exists")]
+    Exists,
+    /// The ledger cannot be read as a list of facts.
+    #[error("ledger damaged at byte {at}: {what}")]
+    Damaged {
+        /// Where.
+        at: u64,
+        /// What is wrong there.
+        what: String,
+    },
+    /// Somebody else added facts since: the caller is no holder (any more).
+    #[error("the ledger went on without this holder")]
+    Stale,
+    /// The facts contradict the record.
+    #[error(transparent)]
+    Law(#[from] LawError),
+    /// The file system refused. Nothing was added.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Keeps the facts of all uploads. All calls block.
+pub trait State: Debug + Send + Sync + 'static {
+    /// The secret under which ids are derived; the same for the life of the data.
+    fn secret(&self) -> &IdSecret;
+
+    /// Begins a ledger: `Exists` if there is one. A ledger whose first record is torn counts as none and is replaced.
+    fn create(&self, manifest: Manifest, flush: Flush) -> Result<Versioned, StateError>;
+
+    /// The record of an upload as it is now: `Unknown`, or `Damaged` where the ledger contradicts itself. A torn last
+    /// record, as a crash leaves it, is not seen.
+    fn load(&self, id: &UploadId) -> Result<Versioned, StateError>;
+
+    /// Adds facts behind `held`: all of them or, after any error, none. `Stale` if the ledger is not at that version.
+    /// With [`Flush::Durable`] everything in this ledger is on the disk when the call returns.
+    fn commit(
+        &self,
+        held: &Versioned,
+        facts: &[Stamped],
+        flush: Flush,
+    ) -> Result<Versioned, StateError>;
+
+    /// Forgets an upload; no error if it is unknown.
+    fn forget(&self, id: &UploadId) -> Result<(), StateError>;
+
+    /// The uploads whose ids begin with `prefix` (at least two hex digits), in order.
+    fn family(&self, prefix: &str) -> Result<Vec<UploadId>, StateError>;
+
+    /// All ledgers of a shard, in no order; none is opened.
+    fn list(&self, shard: Shard) -> Result<Vec<Listed>, StateError>;
+
+    /// Lets go of descriptors and records that nobody asked for since the last call.
+    fn cool_down(&self);
+}

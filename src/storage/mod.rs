@@ -1,0 +1,124 @@
+//! Where bytes live: part files, staging, finished files. Knows chunks only as names of parts, and no offsets.
+//!
+//! The calls block, like those of `state`. An error leaves everything as it was, except that a failed write may have
+//! left bytes behind the end that the caller knows of.
+
+use std::{fmt::Debug, io, ops::Range};
+
+use crate::{
+    durable::Flush,
+    upload::{FinalName, PartId, Timestamp, UploadId},
+};
+
+/// An open part, staged file or finished file.
+pub trait Blob: Debug + Send + Sync {
+    /// Its bytes.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Reads into the whole of `buffer` from `at` on; `UnexpectedEof` if there are fewer bytes.
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()>;
+
+    /// Writes all of `bytes` at `at`; the blob grows as needed.
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+
+    /// Asks for disk space for `range` without changing the size. A wish: where it cannot be had, nothing happens.
+    fn reserve(&self, range: Range<u64>);
+
+    /// Starts writing `range` to the disk without waiting. A wish, and no promise of durability.
+    fn write_back(&self, range: Range<u64>);
+
+    /// Cuts the blob, and gives back what was reserved behind its end.
+    fn truncate(&self, size: u64) -> io::Result<()>;
+
+    /// Waits until bytes and size are on the disk. After an error the bytes must be taken as lost.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A file in staging that belongs to nobody yet. Dropped without being adopted, it goes.
+pub trait Staged: Blob {
+    /// The same file as a plain blob.
+    fn as_blob(&self) -> &dyn Blob;
+
+    /// The token by which [`Storage::adopt`] finds it.
+    fn token(&self) -> &str;
+}
+
+/// A part found in an upload's folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredPart {
+    /// Its name.
+    pub part: PartId,
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// An upload that has stored bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredUpload {
+    /// Whose bytes.
+    pub id: UploadId,
+    /// When a part last came or went.
+    pub changed: Timestamp,
+}
+
+/// What became of a wish for a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// The file is visible.
+    Done,
+    /// The name belongs to another file, which stays as it is.
+    NameTaken,
+}
+
+/// Keeps the bytes of all uploads. All calls block.
+pub trait Storage: Debug + Send + Sync + 'static {
+    /// An empty file in staging.
+    fn stage(&self) -> io::Result<Box<dyn Staged>>;
+
+    /// Makes a staged file a part, replacing a part of that name. With [`Flush::Durable`] its bytes and its name are
+    /// on the disk when the call returns.
+    fn adopt(
+        &self,
+        staged: Box<dyn Staged>,
+        id: &UploadId,
+        part: PartId,
+        flush: Flush,
+    ) -> io::Result<()>;
+
+    /// A new empty part; `AlreadyExists` if there is one. The upload's folder appears with the first.
+    fn create_part(&self, id: &UploadId, part: PartId, flush: Flush) -> io::Result<Box<dyn Blob>>;
+
+    /// A part that is there, for reading and writing; `NotFound` if it is not.
+    fn open_part(&self, id: &UploadId, part: PartId) -> io::Result<Box<dyn Blob>>;
+
+    /// The parts of an upload, in order of their names' numbers; none for an upload without a folder.
+    fn parts(&self, id: &UploadId) -> io::Result<Vec<StoredPart>>;
+
+    /// Removes a part; no error if it is not there.
+    fn remove_part(&self, id: &UploadId, part: PartId) -> io::Result<()>;
+
+    /// Removes all parts and the folder of an upload; no error if there is none.
+    fn remove_upload(&self, id: &UploadId) -> io::Result<()>;
+
+    /// Makes a part the finished file `name`, atomically, never replacing one. With [`Flush::Durable`] bytes and name
+    /// are on the disk when the call returns.
+    fn publish(
+        &self,
+        id: &UploadId,
+        part: PartId,
+        name: &FinalName,
+        flush: Flush,
+    ) -> io::Result<Published>;
+
+    /// A finished file, for reading; `NotFound` if there is none.
+    fn open_finished(&self, name: &FinalName) -> io::Result<Box<dyn Blob>>;
+
+    /// Removes a finished file; no error if it is not there. Whoever reads it goes on reading.
+    fn remove_finished(&self, name: &FinalName) -> io::Result<()>;
+
+    /// The uploads that have a folder. Foreign files and folders are passed over.
+    fn uploads(&self) -> io::Result<Vec<StoredUpload>>;
+
+    /// Removes staged files that nobody wrote to since `before`; says how many. Foreign files stay.
+    fn sweep_staging(&self, before: Timestamp) -> io::Result<usize>;
+}

@@ -1,0 +1,91 @@
+//! What can happen to an upload after its creation; the ledger is a list of these.
+
+use super::{
+    digest::{DigestForm, Sha256Digest},
+    name::FinalName,
+    part::PartId,
+    time::Timestamp,
+    units::{ChunkIndex, Length, Offset},
+};
+
+/// One change of an upload. The record applies it; the ledger keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// A chunk is whole and lies in `part`. A chunk that was sealed before moves there.
+    Sealed {
+        /// Which chunk.
+        chunk: ChunkIndex,
+        /// Its bytes.
+        length: u64,
+        /// Its SHA-256; absent under `--chunk-digest none`.
+        digest: Option<Sha256Digest>,
+        /// The file that holds it.
+        part: PartId,
+    },
+    /// The first `length` bytes of the unsealed chunk behind the prefix were promised to be durable.
+    Tail {
+        /// Which chunk.
+        chunk: ChunkIndex,
+        /// Bytes of it that are there.
+        length: u64,
+        /// Their SHA-256.
+        digest: Sha256Digest,
+    },
+    /// A request that carries a checksum begins at this offset; what follows counts once it is accepted.
+    Pending {
+        /// Where its bytes begin.
+        offset: Offset,
+    },
+    /// The pending request's checksum was right.
+    Accepted,
+    /// A chunk's bytes turned out to be lost or wrong; it is asked for again.
+    Dropped {
+        /// Which chunk.
+        chunk: ChunkIndex,
+    },
+    /// All live chunks of `part` now lie, at their place, in `into`.
+    Absorbed {
+        /// The part that was copied.
+        part: PartId,
+        /// The part that grew.
+        into: PartId,
+    },
+    /// The length is known now.
+    Length(Length),
+    /// Bytes arrived that no other fact tells of; keeps the upload from expiring.
+    Touched,
+    /// All bytes were compared with their digests after the page cache had been lost for the `epoch`-th time.
+    Verified {
+        /// The trust epoch that the upload has reached.
+        epoch: u64,
+    },
+    /// All bytes are there and checked; the file is about to appear under this name.
+    Merging {
+        /// Its final name.
+        name: FinalName,
+    },
+    /// The merge did not happen; the upload is as before.
+    MergeAbandoned,
+    /// The file is visible.
+    Finished {
+        /// Its bytes.
+        length: Length,
+        /// The raw composite digest; absent under `--chunk-digest none`.
+        composite: Option<Sha256Digest>,
+        /// In which form the client's digest matched; absent where it gave none.
+        form: Option<DigestForm>,
+    },
+    /// The deadline passed; the bytes are gone.
+    Expired,
+    /// The stored facts or bytes contradict each other; nothing can be added.
+    Corrupt,
+}
+
+/// A fact and when it became one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamped {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub fact: Fact,
+}

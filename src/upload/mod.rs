@@ -1,0 +1,31 @@
+//! The law: what an upload is and which changes are legal. Pure values: no async, no IO, no clock, no HTTP.
+
+mod chunk_table;
+mod digest;
+mod fact;
+mod id;
+mod key;
+mod layout;
+mod manifest;
+mod name;
+mod part;
+mod phase;
+mod record;
+mod time;
+mod units;
+
+pub use chunk_table::{ChunkTable, SealedChunk};
+pub use digest::{
+    CompositeDigest, CompositeMatch, CompositeMismatch, DigestForm, ParseDigestError, Sha256Digest,
+};
+pub use fact::{Fact, Stamped};
+pub use id::{IdSecret, ParseIdError, UploadId};
+pub use key::{ChunkKey, ParseHashError, UploadHash};
+pub use layout::{Layout, LayoutError};
+pub use manifest::{Dialect, Manifest};
+pub use name::{FinalName, NameParts, NameTemplate, ParseNameError, ParseTemplateError};
+pub use part::PartId;
+pub use phase::{IllegalMove, Phase, PhaseEvent};
+pub use record::{Finished, LawError, Record};
+pub use time::Timestamp;
+pub use units::{ChunkCount, ChunkIndex, ChunkSize, Length, Offset, OutOfRange};

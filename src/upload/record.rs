@@ -1,0 +1,271 @@
+//! An upload as its ledger tells it.
+
+use super::{
+    chunk_table::{ChunkTable, SealedChunk},
+    digest::{CompositeDigest, DigestForm, Sha256Digest},
+    fact::{Fact, Stamped},
+    layout::{Layout, LayoutError},
+    manifest::Manifest,
+    name::FinalName,
+    part::PartId,
+    phase::{IllegalMove, Phase, PhaseEvent},
+    time::Timestamp,
+    units::{ChunkIndex, Length, Offset, OutOfRange},
+};
+
+/// The finished file of an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// Its name under `files/`.
+    pub name: FinalName,
+    /// Its bytes.
+    pub length: Length,
+    /// The raw composite digest; absent under `--chunk-digest none`.
+    pub composite: Option<Sha256Digest>,
+    /// In which form the client's digest matched; absent where it gave none.
+    pub form: Option<DigestForm>,
+    /// When it became visible.
+    pub at: Timestamp,
+}
+
+/// A fact that cannot follow what the record holds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LawError {
+    /// The phase forbids it.
+    #[error(transparent)]
+    Move(#[from] IllegalMove),
+    /// The length forbids it.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A number that the layout does not have.
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
+    /// A chunk of another length than the layout gives it.
+    #[error("chunk {chunk} has {actual} bytes, not {expected}")]
+    ChunkLength {
+        /// Which chunk.
+        chunk: ChunkIndex,
+        /// Bytes that the layout gives it.
+        expected: u64,
+        /// Bytes that were to be sealed.
+        actual: u64,
+    },
+    /// A length below bytes that are there.
+    #[error("the length {length} lies below the {stored} bytes that are there")]
+    TooShort {
+        /// The declared length.
+        length: Length,
+        /// The end of the last sealed chunk.
+        stored: Offset,
+    },
+    /// A fact that belongs into a bracket stands alone.
+    #[error("no request with a checksum is pending")]
+    NothingPending,
+    /// A finish without a name.
+    #[error("no merge is under way")]
+    NothingMerging,
+}
+
+/// All that is known of one upload, but for the tail, whose length only the part file tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    manifest: Manifest,
+    layout: Layout,
+    chunks: ChunkTable,
+    phase: Phase,
+    last_activity: Timestamp,
+    epoch: u64,
+    tail: Option<(ChunkIndex, u64, Sha256Digest)>,
+    pending: Option<Offset>,
+    merging: Option<FinalName>,
+    finished: Option<Finished>,
+}
+
+impl Record {
+    /// A new upload.
+    pub fn new(manifest: Manifest) -> Self {
+        Self {
+            layout: manifest.layout,
+            last_activity: manifest.created_at,
+            epoch: manifest.epoch,
+            chunks: ChunkTable::default(),
+            phase: Phase::Receiving,
+            tail: None,
+            pending: None,
+            merging: None,
+            finished: None,
+            manifest,
+        }
+    }
+
+    /// What was said at creation.
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// How the file is cut, with the length where it came later.
+    pub const fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The sealed chunks.
+    pub const fn chunks(&self) -> &ChunkTable {
+        &self.chunks
+    }
+
+    /// Where it stands.
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// When bytes last arrived.
+    pub const fn last_activity(&self) -> Timestamp {
+        self.last_activity
+    }
+
+    /// The trust epoch that its bytes have been verified for.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The promised bytes of the unsealed chunk: which chunk, how many, their digest.
+    pub const fn promised_tail(&self) -> Option<(ChunkIndex, u64, Sha256Digest)> {
+        self.tail
+    }
+
+    /// Where a request with a checksum began that was not accepted yet.
+    pub const fn pending(&self) -> Option<Offset> {
+        self.pending
+    }
+
+    /// The name under which it is about to appear, or has appeared.
+    pub const fn merging(&self) -> Option<&FinalName> {
+        self.merging.as_ref()
+    }
+
+    /// The finished file.
+    pub const fn finished(&self) -> Option<&Finished> {
+        self.finished.as_ref()
+    }
+
+    /// The end of the contiguous sealed prefix, where a tail begins.
+    pub fn prefix_end(&self) -> Offset {
+        match self.chunks.first_missing().previous() {
+            None => Offset::ZERO,
+            Some(last) => {
+                self.layout.end(last).expect("a sealed chunk was checked against the layout")
+            }
+        }
+    }
+
+    /// Are all chunks there?
+    pub fn is_complete(&self) -> bool {
+        self.layout.total().is_some_and(|total| self.chunks.first_missing().get() == total.get())
+    }
+
+    /// The composite digest of a complete upload; `None` where a chunk is missing or has no digest.
+    pub fn composite(&self) -> Option<CompositeDigest> {
+        if !self.is_complete() {
+            return None;
+        }
+        let digests: Option<Vec<&Sha256Digest>> =
+            self.chunks.iter().map(|(_, chunk)| chunk.digest.as_ref()).collect();
+        digests.map(CompositeDigest::of)
+    }
+
+    /// Does any sealed chunk lie in this part?
+    pub fn is_live(&self, part: PartId) -> bool {
+        self.chunks.iter_from(part.first).any(|(_, chunk)| chunk.part == part)
+    }
+
+    /// The last sealed chunk that lies in this part.
+    pub fn last_in(&self, part: PartId) -> Option<ChunkIndex> {
+        self.chunks.iter_from(part.first).filter(|(_, c)| c.part == part).map(|(i, _)| i).last()
+    }
+
+    /// Where a chunk's bytes begin in a part, in bytes from the part's start.
+    pub fn place(&self, chunk: ChunkIndex, part: PartId) -> Result<u64, OutOfRange> {
+        let start = self.layout.start(part.first)?;
+        self.layout.start(chunk)?.since(start).ok_or(OutOfRange)
+    }
+
+    /// Takes in one more fact, or refuses it and stays as it was.
+    pub fn apply(&mut self, stamped: &Stamped) -> Result<(), LawError> {
+        match &stamped.fact {
+            Fact::Sealed { chunk, length, digest, part } => {
+                let sealed = SealedChunk { length: *length, digest: *digest, part: *part };
+                self.seal(*chunk, sealed)?;
+                self.touch(stamped.at);
+            }
+            Fact::Tail { chunk, length, digest } => {
+                self.phase.after(PhaseEvent::Receive)?;
+                self.tail = Some((*chunk, *length, *digest));
+                self.touch(stamped.at);
+            }
+            Fact::Touched => self.touch(stamped.at),
+            Fact::Length(length) => self.declare(*length)?,
+            Fact::Pending { offset } => self.pending = Some(*offset),
+            Fact::Accepted => {
+                self.pending.take().ok_or(LawError::NothingPending)?;
+            }
+            Fact::Dropped { chunk } => {
+                self.phase = self.phase.after(PhaseEvent::Drop)?;
+                self.chunks.remove(*chunk);
+            }
+            Fact::Absorbed { part, into } => self.chunks.relocate(*part, *into),
+            Fact::Verified { epoch } => self.epoch = *epoch,
+            Fact::Merging { name } => {
+                self.phase = self.phase.after(PhaseEvent::Merge)?;
+                self.merging = Some(name.clone());
+            }
+            Fact::MergeAbandoned => {
+                self.phase = self.phase.after(PhaseEvent::Abandon)?;
+                self.merging = None;
+            }
+            Fact::Finished { length, composite, form } => {
+                let name = self.merging.clone().ok_or(LawError::NothingMerging)?;
+                self.phase = self.phase.after(PhaseEvent::Publish)?;
+                let (length, composite, form) = (*length, *composite, *form);
+                self.finished = Some(Finished { name, length, composite, form, at: stamped.at });
+            }
+            Fact::Expired => self.phase = self.phase.after(PhaseEvent::Expire)?,
+            Fact::Corrupt => self.phase = self.phase.after(PhaseEvent::Spoil)?,
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, chunk: ChunkIndex, sealed: SealedChunk) -> Result<(), LawError> {
+        self.phase.after(PhaseEvent::Receive)?;
+        let expected = self.layout.chunk_len(chunk)?;
+        if sealed.length != expected {
+            return Err(LawError::ChunkLength { chunk, expected, actual: sealed.length });
+        }
+        self.place(chunk, sealed.part)?;
+        self.chunks.insert(chunk, sealed);
+        if self.tail.is_some_and(|(tail, ..)| tail == chunk) {
+            self.tail = None;
+        }
+        self.settle()
+    }
+
+    fn declare(&mut self, length: Length) -> Result<(), LawError> {
+        let layout = self.layout.with_length(length)?;
+        let stored = self.prefix_end();
+        if length.end() < stored {
+            return Err(LawError::TooShort { length, stored });
+        }
+        self.layout = layout;
+        self.settle()
+    }
+
+    /// Receiving or Received: follows from the set of chunks alone.
+    fn settle(&mut self) -> Result<(), LawError> {
+        let event = if self.is_complete() { PhaseEvent::Complete } else { PhaseEvent::Receive };
+        self.phase = self.phase.after(event)?;
+        Ok(())
+    }
+
+    fn touch(&mut self, at: Timestamp) {
+        self.last_activity = self.last_activity.max(at);
+    }
+}
