@@ -2,8 +2,10 @@
 
 pub mod upload;
 
+pub mod lock;
 pub mod state;
 pub mod storage;
 
+pub mod blocking;
 pub mod clock;
 pub mod durable;
