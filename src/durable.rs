@@ -19,6 +19,36 @@ pub enum Flush {
     Durable,
 }
 
+/// What a 2xx promises about power loss (protocol-spec.md, STORE). Whatever the policy, an answer survives the death
+/// of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing.
+    None,
+    /// The answer that finishes an upload is durable.
+    Complete,
+    /// Every answered offset and chunk is durable.
+    Ack,
+}
+
+impl Durability {
+    /// How a finish is flushed.
+    pub const fn of_finish(self) -> Flush {
+        match self {
+            Self::None => Flush::Lazy,
+            Self::Complete | Self::Ack => Flush::Durable,
+        }
+    }
+
+    /// How what every other answer tells is flushed.
+    pub const fn of_answer(self) -> Flush {
+        match self {
+            Self::None | Self::Complete => Flush::Lazy,
+            Self::Ack => Flush::Durable,
+        }
+    }
+}
+
 /// Waits until the file's bytes and length are on the disk.
 pub fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()

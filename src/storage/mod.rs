@@ -94,6 +94,9 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// The parts of an upload, in order of their names' numbers; none for an upload without a folder.
     fn parts(&self, id: &UploadId) -> io::Result<Vec<StoredPart>>;
 
+    /// Bytes of a part; `None` if it is not there.
+    fn part_size(&self, id: &UploadId, part: PartId) -> io::Result<Option<u64>>;
+
     /// Removes a part; no error if it is not there.
     fn remove_part(&self, id: &UploadId, part: PartId) -> io::Result<()>;
 
@@ -109,6 +112,12 @@ pub trait Storage: Debug + Send + Sync + 'static {
         name: &FinalName,
         flush: Flush,
     ) -> io::Result<Published>;
+
+    /// Bytes of a finished file; `None` if there is none.
+    fn finished_size(&self, name: &FinalName) -> io::Result<Option<u64>>;
+
+    /// Waits, under [`Flush::Durable`], until all names of finished files are on the disk.
+    fn sync_finished(&self, flush: Flush) -> io::Result<()>;
 
     /// A finished file, for reading; `NotFound` if there is none.
     fn open_finished(&self, name: &FinalName) -> io::Result<Box<dyn Blob>>;

@@ -63,6 +63,8 @@ pub enum Fact {
     Merging {
         /// Its final name.
         name: FinalName,
+        /// In which form the client's digest matched; absent where it gave none.
+        form: Option<DigestForm>,
     },
     /// The merge did not happen; the upload is as before.
     MergeAbandoned,
@@ -72,8 +74,6 @@ pub enum Fact {
         length: Length,
         /// The raw composite digest; absent under `--chunk-digest none`.
         composite: Option<Sha256Digest>,
-        /// In which form the client's digest matched; absent where it gave none.
-        form: Option<DigestForm>,
     },
     /// The deadline passed; the bytes are gone.
     Expired,

@@ -77,7 +77,7 @@ pub struct Record {
     epoch: u64,
     tail: Option<(ChunkIndex, u64, Sha256Digest)>,
     pending: Option<Offset>,
-    merging: Option<FinalName>,
+    merging: Option<(FinalName, Option<DigestForm>)>,
     finished: Option<Finished>,
 }
 
@@ -140,7 +140,10 @@ impl Record {
 
     /// The name under which it is about to appear, or has appeared.
     pub const fn merging(&self) -> Option<&FinalName> {
-        self.merging.as_ref()
+        match &self.merging {
+            Some((name, _)) => Some(name),
+            None => None,
+        }
     }
 
     /// The finished file.
@@ -214,18 +217,18 @@ impl Record {
             }
             Fact::Absorbed { part, into } => self.chunks.relocate(*part, *into),
             Fact::Verified { epoch } => self.epoch = *epoch,
-            Fact::Merging { name } => {
+            Fact::Merging { name, form } => {
                 self.phase = self.phase.after(PhaseEvent::Merge)?;
-                self.merging = Some(name.clone());
+                self.merging = Some((name.clone(), *form));
             }
             Fact::MergeAbandoned => {
                 self.phase = self.phase.after(PhaseEvent::Abandon)?;
                 self.merging = None;
             }
-            Fact::Finished { length, composite, form } => {
-                let name = self.merging.clone().ok_or(LawError::NothingMerging)?;
+            Fact::Finished { length, composite } => {
+                let (name, form) = self.merging.clone().ok_or(LawError::NothingMerging)?;
                 self.phase = self.phase.after(PhaseEvent::Publish)?;
-                let (length, composite, form) = (*length, *composite, *form);
+                let (length, composite) = (*length, *composite);
                 self.finished = Some(Finished { name, length, composite, form, at: stamped.at });
             }
             Fact::Expired => self.phase = self.phase.after(PhaseEvent::Expire)?,
