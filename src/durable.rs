@@ -5,10 +5,14 @@
 use std::{
     fs::{self, File},
     io::{self, ErrorKind, Write},
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::{
+    fs::{CWD, RenameFlags},
+    io::Errno,
+};
 
 /// When a write has to be on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +70,14 @@ pub fn sync_file_system(folder: &Path) -> io::Result<()> {
 
 /// Gives a file a new name that must be free: `AlreadyExists` if it is not.
 pub fn publish(from: &Path, to: &Path) -> io::Result<()> {
-    Ok(rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        // NFS and others that have no such rename.
+        Err(Errno::INVAL) => publish_by_link(from, to),
+        // A publication by link that was cut off between its two steps.
+        Err(Errno::EXIST) if same_file(from, to)? => remove_file(from).map(|_| ()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Gives a file a new name; whatever had it is replaced at the same moment.
@@ -104,4 +115,21 @@ fn absent_is_fine(done: io::Result<()>) -> io::Result<bool> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Two steps instead of one: for a moment, or after a crash until the next try, the file has both names. A link, too,
+/// never replaces.
+fn publish_by_link(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && same_file(from, to)? => {}
+        linked => linked?,
+    }
+    remove_file(from)?;
+    Ok(())
+}
+
+/// Whether two names belong to one file.
+fn same_file(one: &Path, other: &Path) -> io::Result<bool> {
+    let (one, other) = (fs::symlink_metadata(one)?, fs::symlink_metadata(other)?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
 }

@@ -1,10 +1,15 @@
 //! Where bytes live: part files, staging, finished files. Knows chunks only as names of parts, and no offsets.
 //!
-//! The calls block, like those of `state`. An error leaves everything as it was, except that a failed write may have
-//! left bytes behind the end that the caller knows of.
+//! The calls block, like those of `state`. An error leaves everything as it was, with two exceptions: a failed write may
+//! have left bytes behind the end that the caller knows of, and where only the last flush of [`Flush::Durable`] failed,
+//! the new name is there and may not outlive a power loss.
+
+mod local;
+mod memory;
 
 use std::{fmt::Debug, io, ops::Range};
 
+pub use self::{local::LocalStorage, memory::MemoryStorage};
 use crate::{
     durable::Flush,
     upload::{FinalName, PartId, Timestamp, UploadId},
@@ -27,7 +32,8 @@ pub trait Blob: Debug + Send + Sync {
     /// Starts writing `range` to the disk without waiting. A wish, and no promise of durability.
     fn write_back(&self, range: Range<u64>);
 
-    /// Cuts the blob, and gives back what was reserved behind its end.
+    /// Cuts the blob, and gives back what was reserved behind its end. `InvalidInput` if it would grow: bytes that
+    /// nobody wrote must not look like stored ones.
     fn truncate(&self, size: u64) -> io::Result<()>;
 
     /// Waits until bytes and size are on the disk. After an error the bytes must be taken as lost.
