@@ -2,6 +2,8 @@
 
 pub mod upload;
 
+pub mod hold;
+
 pub mod lock;
 pub mod state;
 pub mod storage;

@@ -34,13 +34,13 @@ pub struct Held {
     holds: Arc<Holds>,
     current: Versioned,
     pub(super) tail: Option<Tail>,
-    certainty: Certainty,
+    pub(super) certainty: Certainty,
     locks: Option<(FileLock, UploadGuard)>,
 }
 
 /// Is what memory says of the bytes true?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Certainty {
+pub(super) enum Certainty {
     Sure,
     /// An operation failed half-way: the next holder compares ledger and parts again.
     InDoubt,
@@ -64,7 +64,7 @@ impl Held {
         let warm = holds.take_warm(&current);
         let mut held = Self::fresh(holds, locks, current);
         match warm {
-            Some(tail) if held.is_undisturbed(tail.as_ref())? => held.tail = tail,
+            Some(warm) if warm.is_undisturbed()? => held.tail = warm.tail,
             _ => {
                 held.certainty = Certainty::InDoubt;
                 held.reconcile()?;
@@ -72,17 +72,6 @@ impl Held {
             }
         }
         Ok(held)
-    }
-
-    /// Another process may have appended to the tail without a word in the ledger.
-    fn is_undisturbed(&self, tail: Option<&Tail>) -> io::Result<bool> {
-        match tail {
-            Some(tail) if tail.is_open() => {
-                Ok(tail.blob()?.size()? == tail.base.saturating_add(tail.length))
-            }
-            Some(_) => Ok(false),
-            None => Ok(true),
-        }
     }
 
     /// Its name.
@@ -368,30 +357,6 @@ impl Held {
         let last = record.last_in(part)?;
         let start = record.place(last, part).ok()?;
         Some(start.saturating_add(record.chunks().get(last)?.length))
-    }
-
-    /// Takes chunks out whose bytes are lost or wrong. A part that ends with them is cut first, so that dead bytes are
-    /// never taken for a tail.
-    pub fn drop_chunks(&mut self, chunks: &[ChunkIndex]) -> Result<(), HoldError> {
-        self.certainty = Certainty::InDoubt;
-        for chunk in chunks.iter().rev() {
-            let Some(part) = self.record().chunks().get(*chunk).map(|sealed| sealed.part) else {
-                continue;
-            };
-            let cut = self.record().last_in(part) == Some(*chunk);
-            let place = self.record().place(*chunk, part).map_err(law)?;
-            if let Some(blob) = open_for_append(self.storage(), self.id(), part)?
-                && cut
-                && blob.size()? > place
-            {
-                blob.truncate(place)?;
-            }
-            self.commit([Fact::Dropped { chunk: *chunk }], Flush::Lazy)?;
-        }
-        self.tail = None;
-        self.reconcile()?;
-        self.certainty = Certainty::Sure;
-        Ok(())
     }
 
     /// Removes bytes and facts, in this order: what dies in between is found again as an upload without bytes. Gives

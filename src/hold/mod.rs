@@ -112,6 +112,19 @@ struct Warm {
     used: bool,
 }
 
+impl Warm {
+    /// Another process may have appended to the tail without a word in the ledger.
+    fn is_undisturbed(&self) -> io::Result<bool> {
+        match &self.tail {
+            Some(tail) if tail.is_open() => {
+                Ok(tail.blob()?.size()? == tail.base.saturating_add(tail.length))
+            }
+            Some(_) => Ok(false),
+            None => Ok(true),
+        }
+    }
+}
+
 /// Was an upload made, or was it there?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -177,10 +190,7 @@ impl Holds {
     }
 
     /// Makes the upload, or takes the one that has this id. One that expired gives way to the new one.
-    pub async fn create(
-        self: &Arc<Self>,
-        manifest: Manifest,
-    ) -> Result<(Held, Origin), HoldError> {
+    pub async fn create(self: &Arc<Self>, manifest: Manifest) -> Result<(Held, Origin), HoldError> {
         let taken = self.locks.take(&manifest.id, Manner::Asking).await;
         let guard = taken.map_err(|_| HoldError::Busy)?;
         self.open(guard, move |this, guard| this.create_held(manifest.clone(), guard)).await
@@ -311,10 +321,10 @@ impl Holds {
         self.warm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The tail that was kept, if the upload is still as it was then.
-    fn take_warm(&self, current: &Versioned) -> Option<Option<Tail>> {
+    /// What was kept, if the upload is still as it was then.
+    fn take_warm(&self, current: &Versioned) -> Option<Warm> {
         let warm = self.warm().remove(&current.record.manifest().id)?;
-        (warm.version == current.version).then_some(warm.tail)
+        (warm.version == current.version).then_some(warm)
     }
 
     fn keep_warm(&self, current: &Versioned, tail: Option<Tail>) {

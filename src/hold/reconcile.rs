@@ -1,11 +1,11 @@
 //! Brings ledger and parts into agreement after a crash: bytes came first, so the parts may be ahead of the ledger;
 //! after a power loss they may lag behind it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::{
     HoldError,
-    held::{Held, law},
+    held::{Certainty, Held, law},
     tail::{Tail, copy_range, hash_range, open_for_append},
 };
 use crate::{
@@ -66,7 +66,7 @@ impl Held {
 
     /// Drops chunks whose part is not there or too short.
     fn drop_unreadable(&mut self) -> Result<(), HoldError> {
-        let parts = self.storage().parts(self.id())?;
+        let parts = self.part_sizes()?;
         let record = self.record();
         let lost: Vec<ChunkIndex> = record
             .chunks()
@@ -74,18 +74,18 @@ impl Held {
             .filter(|(chunk, sealed)| {
                 let end = record.place(*chunk, sealed.part).ok();
                 let end = end.and_then(|place| place.checked_add(sealed.length));
-                end.is_none_or(|end| size_of(&parts, sealed.part).is_none_or(|size| size < end))
+                end.is_none_or(|end| parts.get(&sealed.part).is_none_or(|size| *size < end))
             })
             .map(|(chunk, _)| chunk)
             .collect();
-        self.drop_silently(&lost)
+        self.drop_all(&lost)
     }
 
     /// Drops chunks whose bytes are not those of their digest. A chunk without digest is trusted only where every
     /// answer waited for the disk.
     fn drop_unverified(&mut self) -> Result<(), HoldError> {
         let wrong = self.wrong_chunks()?;
-        self.drop_silently(&wrong)
+        self.drop_all(&wrong)
     }
 
     /// Reads all sealed chunks; gives those whose bytes are not the ones of their digest.
@@ -110,11 +110,22 @@ impl Held {
         Ok(wrong)
     }
 
-    fn drop_silently(&mut self, chunks: &[ChunkIndex]) -> Result<(), HoldError> {
+    /// Takes chunks out whose bytes are lost or wrong; they are asked for again.
+    pub fn drop_chunks(&mut self, chunks: &[ChunkIndex]) -> Result<(), HoldError> {
+        self.certainty = Certainty::InDoubt;
+        self.tail = None;
+        self.drop_all(chunks)?;
+        self.reconcile()?;
+        self.certainty = Certainty::Sure;
+        Ok(())
+    }
+
+    fn drop_all(&mut self, chunks: &[ChunkIndex]) -> Result<(), HoldError> {
         if chunks.is_empty() {
             return Ok(());
         }
-        tracing::warn!(id = %self.id(), chunks = chunks.len(), "chunks lost or damaged, asked for again");
+        let count = chunks.len();
+        tracing::warn!(id = %self.id(), count, "chunks are lost or damaged, asking for them again");
         for chunk in chunks.iter().rev() {
             self.drop_one(*chunk)?;
         }
@@ -154,17 +165,17 @@ impl Held {
     }
 
     fn tail_candidate(&self) -> Result<Option<Tail>, HoldError> {
-        let parts = self.storage().parts(self.id())?;
+        let parts = self.part_sizes()?;
         let record = self.record();
         let chunk = record.chunks().first_missing();
         let behind = Tail::behind_prefix(record, u64::MAX).and_then(|mut tail| {
-            tail.length = size_of(&parts, tail.part)?.checked_sub(tail.base)?;
+            tail.length = parts.get(&tail.part)?.checked_sub(tail.base)?;
             (tail.length > 0).then_some(tail)
         });
         let own = parts
             .iter()
-            .filter(|found| found.part.first == chunk && !record.is_live(found.part))
-            .map(|found| Tail::new(chunk, found.part, 0, found.size));
+            .filter(|(part, _)| part.first == chunk && !record.is_live(**part))
+            .map(|(part, size)| Tail::new(chunk, *part, 0, *size));
         Ok(own.chain(behind).filter(|tail| tail.length > 0).max_by_key(|tail| tail.length))
     }
 
@@ -178,18 +189,22 @@ impl Held {
 
     /// Removes parts that no fact names and cuts dead ends.
     fn cut_leftovers(&mut self) -> Result<(), HoldError> {
-        let tail = self.tail.as_ref().map(|tail| tail.part);
-        let parts = self.storage().parts(self.id())?;
-        for StoredPart { part, size } in parts {
-            if Some(part) == tail {
-                continue;
-            }
-            match self.live_end(part) {
-                Some(end) if end >= size => {}
-                _ => self.clear_dead_bytes(part)?,
+        let mut ends: BTreeMap<PartId, u64> = BTreeMap::new();
+        for (chunk, sealed) in self.record().chunks().iter() {
+            let place = self.record().place(chunk, sealed.part).map_err(law)?;
+            ends.insert(sealed.part, place.saturating_add(sealed.length));
+        }
+        for (part, size) in self.part_sizes()? {
+            if ends.get(&part).is_none_or(|end| *end < size) {
+                self.clear_dead_bytes(part)?;
             }
         }
         Ok(())
+    }
+
+    fn part_sizes(&self) -> Result<BTreeMap<PartId, u64>, HoldError> {
+        let parts = self.storage().parts(self.id())?;
+        Ok(parts.into_iter().map(|StoredPart { part, size }| (part, size)).collect())
     }
 
     /// After a power loss only a promised tail is trusted, and only if its bytes are those that were promised.
@@ -225,13 +240,4 @@ impl Held {
         target.write_back(into_at..into_at.saturating_add(length));
         Ok(())
     }
-
-    /// The parts that the sealed chunks lie in.
-    pub fn live_parts(&self) -> BTreeSet<PartId> {
-        self.record().chunks().iter().map(|(_, sealed)| sealed.part).collect()
-    }
-}
-
-fn size_of(parts: &[StoredPart], part: PartId) -> Option<u64> {
-    parts.iter().find(|found| found.part == part).map(|found| found.size)
 }

@@ -153,6 +153,10 @@ impl Storage for LocalStorage {
         Ok(parts)
     }
 
+    fn part_size(&self, id: &UploadId, part: PartId) -> io::Result<Option<u64>> {
+        plain_size(&self.part(id, part))
+    }
+
     fn remove_part(&self, id: &UploadId, part: PartId) -> io::Result<()> {
         durable::remove_file(&self.part(id, part))?;
         Ok(())
@@ -198,6 +202,17 @@ impl Storage for LocalStorage {
             durable::sync_folder(&self.folder(id))?;
         }
         Ok(Published::Done)
+    }
+
+    fn finished_size(&self, name: &FinalName) -> io::Result<Option<u64>> {
+        plain_size(&self.finished(name))
+    }
+
+    fn sync_finished(&self, flush: Flush) -> io::Result<()> {
+        match flush {
+            Flush::Lazy => Ok(()),
+            Flush::Durable => durable::sync_folder(&self.files),
+        }
     }
 
     fn open_finished(&self, name: &FinalName) -> io::Result<Box<dyn Blob>> {
@@ -265,6 +280,12 @@ fn part_entries(folder: &Path) -> io::Result<Vec<(DirEntry, PartId)>> {
         }
     }
     Ok(found)
+}
+
+/// Bytes of a plain file; `None` for whatever else is there, or nothing.
+fn plain_size(path: &Path) -> io::Result<Option<u64>> {
+    let found = unless_gone(fs::symlink_metadata(path))?.filter(fs::Metadata::is_file);
+    Ok(found.map(|metadata| metadata.len()))
 }
 
 /// `None` for what somebody else removed since it was listed.

@@ -86,6 +86,10 @@ impl Storage for MemoryStorage {
         Ok(parts.map(|(part, file)| StoredPart { part: *part, size: file.size() }).collect())
     }
 
+    fn part_size(&self, id: &UploadId, part: PartId) -> io::Result<Option<u64>> {
+        Ok(self.content().part(id, part).ok().map(|file| file.size()))
+    }
+
     fn remove_part(&self, id: &UploadId, part: PartId) -> io::Result<()> {
         let now = (self.0.now)();
         if let Some(folder) = self.content().uploads.get_mut(id)
@@ -117,6 +121,14 @@ impl Storage for MemoryStorage {
         content.uploads.entry(id.clone()).or_default().at(now).remove(&part);
         content.finished.insert(name.clone(), file);
         Ok(Published::Done)
+    }
+
+    fn finished_size(&self, name: &FinalName) -> io::Result<Option<u64>> {
+        Ok(self.content().finished.get(name).map(|file| file.size()))
+    }
+
+    fn sync_finished(&self, _flush: Flush) -> io::Result<()> {
+        Ok(())
     }
 
     fn open_finished(&self, name: &FinalName) -> io::Result<Box<dyn Blob>> {
