@@ -1,4 +1,6 @@
-//! piton: a resumable-upload server.
+//! A resumable-upload server: tus 1.0.0 and numbered chunks over one verified, crash-safe store.
+
+pub mod config;
 
 pub mod upload;
 
@@ -11,3 +13,4 @@ pub mod storage;
 pub mod blocking;
 pub mod clock;
 pub mod durable;
+pub mod telemetry;
