@@ -5,6 +5,7 @@ pub mod config;
 pub mod upload;
 
 pub mod hold;
+pub mod merger;
 
 pub mod lock;
 pub mod state;

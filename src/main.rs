@@ -21,10 +21,7 @@ fn main() -> ExitCode {
         }
     };
     telemetry::init(config.log_format, &config.log_level);
-    match runtime()
-        .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(run(config)))
-    {
+    match runtime().map_err(Into::into).and_then(|runtime| runtime.block_on(run(config))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error, "stopped");
@@ -42,10 +39,7 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
 /// Built by hand for the one figure that matters: every active request may hold a blocking thread
 /// that hashes and writes.
 fn runtime() -> std::io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .enable_all()
-        .max_blocking_threads(512)
-        .build()
+    Builder::new_multi_thread().enable_all().max_blocking_threads(512).build()
 }
 
 /// Prints the help or version that was asked for, or what was wrong with the command line.

@@ -17,11 +17,7 @@ pub fn init(format: LogFormat, level: &str) {
         .with_env_filter(EnvFilter::builder().parse_lossy(level))
         .with_writer(stderr);
     // Asking for colours would overrule NO_COLOR, so the terminal's are only ever taken away.
-    let log = if stderr().is_terminal() {
-        log
-    } else {
-        log.with_ansi(false)
-    };
+    let log = if stderr().is_terminal() { log } else { log.with_ansi(false) };
     let set = match format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),

@@ -6,8 +6,7 @@ use http::Uri;
 
 /// `IP:PORT`; names are refused, since what they stand for may change while we run.
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_| "is not an IP address with a port".to_owned())
+    text.parse().map_err(|_| "is not an IP address with a port".to_owned())
 }
 
 /// A path that begins and ends with a slash and shares no first segment with our other routes.
@@ -20,10 +19,7 @@ pub(super) fn base_path(text: &str) -> Result<String, String> {
     for segment in inner.split('/') {
         check_segment(segment)?;
     }
-    match RESERVED
-        .iter()
-        .find(|&&name| inner.split('/').next() == Some(name))
-    {
+    match RESERVED.iter().find(|&&name| inner.split('/').next() == Some(name)) {
         Some(name) => Err(format!("collides with the server's own /{name}")),
         None => Ok(format!("/{inner}/")),
     }
@@ -35,9 +31,7 @@ pub(super) fn public_url(text: &str) -> Result<String, String> {
     if text.contains(['?', '#']) {
         return Err("has a query or a fragment".to_owned());
     }
-    let url: Uri = text
-        .parse()
-        .map_err(|error| format!("is not a URL: {error}"))?;
+    let url: Uri = text.parse().map_err(|error| format!("is not a URL: {error}"))?;
     if !matches!(url.scheme_str(), Some("http" | "https")) {
         return Err("does not begin with http:// or https://".to_owned());
     }

@@ -26,9 +26,7 @@ impl Command {
     {
         let matches = described().try_get_matches_from(line)?;
         let line = CommandLine::from_arg_matches(&matches)?;
-        Ok(line
-            .command
-            .unwrap_or_else(|| Self::Serve(Box::new(line.options))))
+        Ok(line.command.unwrap_or_else(|| Self::Serve(Box::new(line.options))))
     }
 }
 
@@ -51,20 +49,12 @@ fn name_variable(option: Arg) -> Arg {
         [default, ..] => format!(" [default: {}]", default.display()),
         [] => String::new(),
     };
-    let short = option
-        .get_help()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    let long = option
-        .get_long_help()
-        .map_or_else(|| short.clone(), ToString::to_string);
+    let short = option.get_help().map(ToString::to_string).unwrap_or_default();
+    let long = option.get_long_help().map_or_else(|| short.clone(), ToString::to_string);
     option
         .hide_default_value(true)
         .help(format!("{short}{default}"))
-        .long_help(format!(
-            "{long}\n\n[env: {}]{default}",
-            variable_name(&name)
-        ))
+        .long_help(format!("{long}\n\n[env: {}]{default}", variable_name(&name)))
 }
 
 /// Receive files that arrive in pieces, and lose none of them
@@ -140,11 +130,7 @@ pub struct Options {
     /// Placeholders: {stem} and {ext} of the original name, {time} of finishing, {digest} and its
     /// first eight digits {digest8}, {id} of the upload. At least one of {time}, {digest},
     /// {digest8} and {id} is needed, to tell apart files that were sent under one name.
-    #[arg(
-        long,
-        value_name = "TEMPLATE",
-        default_value = "{stem}-{time}-{digest8}{ext}"
-    )]
+    #[arg(long, value_name = "TEMPLATE", default_value = "{stem}-{time}-{digest8}{ext}")]
     #[arg(help_heading = STORAGE)]
     pub(super) name_template: Setting,
 
@@ -192,12 +178,7 @@ pub struct Options {
     ///
     /// Without it, chunks that this process hashed while they arrived are trusted. It reads each
     /// finished file once more, and needs `--chunk-digest sha256`.
-    #[arg(
-        long,
-        value_name = "BOOL",
-        default_value = "false",
-        default_missing_value = "true"
-    )]
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true")]
     #[arg(num_args = 0..=1, require_equals = true, help_heading = DURABILITY)]
     pub(super) verify_on_merge: Setting,
 

@@ -37,10 +37,7 @@ pub enum LogFormat {
 
 /// The value of the word `text`; the case matters, as it does in the names of options.
 pub(super) fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
-    let value = words
-        .iter()
-        .find(|(word, _)| *word == text)
-        .map(|(_, value)| *value);
+    let value = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
     value.ok_or_else(|| {
         let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         format!("is none of {}", words.join(", "))

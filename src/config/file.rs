@@ -48,11 +48,7 @@ pub(super) fn load(setting: Option<Setting>) -> Result<(Source, FileOptions), Co
     let path = PathBuf::from(&setting.text);
     match fs::read_to_string(&path) {
         Ok(text) => Source { path, text }.parse(),
-        Err(error) => Err(ConfigError::Unreadable {
-            place: setting.to_string(),
-            path,
-            error,
-        }),
+        Err(error) => Err(ConfigError::Unreadable { place: setting.to_string(), path, error }),
     }
 }
 
@@ -76,10 +72,7 @@ impl Source {
     }
 
     pub(super) fn origin(&self, span: Range<usize>) -> Origin {
-        Origin::File {
-            path: self.path.clone(),
-            line: self.line(span),
-        }
+        Origin::File { path: self.path.clone(), line: self.line(span) }
     }
 
     fn line(&self, span: Range<usize>) -> usize {

@@ -59,11 +59,7 @@ impl Layers<'_> {
         };
         let origin = self.source.origin(value.span());
         let Scalar(text) = value.into_inner();
-        Setting {
-            origin,
-            text: text.into(),
-            ..typed
-        }
+        Setting { origin, text: text.into(), ..typed }
     }
 }
 
@@ -73,11 +69,7 @@ impl Layers<'_> {
 /// containers write *not set*.
 pub(super) fn from_variable(name: &str, lookup: Lookup<'_>) -> Option<Setting> {
     let text = lookup(&variable_name(name)).filter(|text| !text.is_empty())?;
-    Some(Setting {
-        name: name.to_owned(),
-        text,
-        origin: Origin::Variable,
-    })
+    Some(Setting { name: name.to_owned(), text, origin: Origin::Variable })
 }
 
 fn refusal(setting: &Setting, reason: String, example: &str) -> ConfigError {

@@ -94,10 +94,7 @@ impl Config {
     }
 
     fn resolve(mut options: Options, lookup: Lookup<'_>) -> Result<Self, ConfigError> {
-        let path = options
-            .config
-            .take()
-            .or_else(|| from_variable("config", lookup));
+        let path = options.config.take().or_else(|| from_variable("config", lookup));
         let (source, file) = file::load(path)?;
         Self::read(options, file, &Layers { lookup, source })
     }

@@ -99,18 +99,11 @@ impl TypedValueParser for SettingParser {
         text: &OsStr,
         source: ValueSource,
     ) -> Result<Setting, clap::Error> {
-        let name = option
-            .and_then(Arg::get_long)
-            .unwrap_or_default()
-            .to_owned();
+        let name = option.and_then(Arg::get_long).unwrap_or_default().to_owned();
         let origin = match source {
             ValueSource::DefaultValue => Origin::Default,
             _ => Origin::Flag,
         };
-        Ok(Setting {
-            name,
-            text: text.to_owned(),
-            origin,
-        })
+        Ok(Setting { name, text: text.to_owned(), origin })
     }
 }

@@ -12,14 +12,9 @@ pub(super) fn name_template(text: &str) -> Result<String, String> {
         return Err("has a slash or a control character".to_owned());
     }
     let names = placeholders(text)?;
-    if let Some(name) = names
-        .iter()
-        .find(|name| !DISTINCT.contains(name) && !PLAIN.contains(name))
+    if let Some(name) = names.iter().find(|name| !DISTINCT.contains(name) && !PLAIN.contains(name))
     {
-        return Err(format!(
-            "has an unknown placeholder {{{name}}}; there are {}",
-            all_names()
-        ));
+        return Err(format!("has an unknown placeholder {{{name}}}; there are {}", all_names()));
     }
     if !names.iter().any(|name| DISTINCT.contains(name)) {
         return Err("has none of {digest8}, {digest}, {id} and {time}, \
@@ -43,19 +38,12 @@ fn placeholders(text: &str) -> Result<Vec<&str>, String> {
         names.push(name);
         rest = tail;
     }
-    if rest.contains('}') {
-        Err("has a } without its {".to_owned())
-    } else {
-        Ok(names)
-    }
+    if rest.contains('}') { Err("has a } without its {".to_owned()) } else { Ok(names) }
 }
 
 fn all_names() -> String {
-    let names: Vec<String> = PLAIN
-        .iter()
-        .chain(&DISTINCT)
-        .map(|name| format!("{{{name}}}"))
-        .collect();
+    let names: Vec<String> =
+        PLAIN.iter().chain(&DISTINCT).map(|name| format!("{{{name}}}")).collect();
     names.join(", ")
 }
 

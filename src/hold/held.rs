@@ -79,6 +79,11 @@ impl Held {
         &self.current.record.manifest().id
     }
 
+    /// The facts so far, for whoever goes on to read them.
+    pub fn current(&self) -> &Versioned {
+        &self.current
+    }
+
     /// The facts so far.
     pub fn record(&self) -> &Record {
         &self.current.record
@@ -170,18 +175,28 @@ impl Held {
         Ok(())
     }
 
-    /// Opens the place where the next byte goes: behind the prefix in the part that it continues, else in a new part.
-    pub fn open_tail(&mut self, hashing: Hashing) -> Result<&mut Tail, HoldError> {
-        let spot = match self.tail.take() {
-            Some(tail) => Some(tail),
-            None => Tail::behind_prefix(self.record(), self.chunks_per_part()),
-        };
-        let tail = match spot {
+    /// Opens the place where bytes of `chunk` are appended: where the tail is, else behind the prefix in the part that
+    /// it ends in, else in a new part.
+    pub fn open_tail(
+        &mut self,
+        chunk: ChunkIndex,
+        hashing: Hashing,
+    ) -> Result<&mut Tail, HoldError> {
+        let there = self.tail.take().filter(|tail| tail.chunk == chunk);
+        let spot = match there {
             Some(tail) => tail,
-            None => Tail::in_new_part(self.record()).map_err(law)?,
+            None => self.spot_for(chunk)?,
         };
-        let tail = self.attach(tail, hashing)?;
+        let tail = self.attach(spot, hashing)?;
         Ok(self.tail.insert(tail))
+    }
+
+    fn spot_for(&self, chunk: ChunkIndex) -> Result<Tail, HoldError> {
+        let record = self.record();
+        record.layout().chunk_len(chunk).map_err(law)?;
+        let behind = Tail::behind_prefix(record, self.chunks_per_part());
+        let behind = behind.filter(|tail| tail.chunk == chunk);
+        Ok(behind.unwrap_or_else(|| Tail::new(chunk, free_part(record, chunk), 0, 0)))
     }
 
     fn attach(&self, mut tail: Tail, hashing: Hashing) -> Result<Tail, HoldError> {
@@ -359,14 +374,19 @@ impl Held {
         Some(start.saturating_add(record.chunks().get(last)?.length))
     }
 
+    /// What memory says of the bytes may be wrong: the next holder compares ledger and parts again.
+    pub fn doubt(&mut self) {
+        self.certainty = Certainty::InDoubt;
+    }
+
     /// Removes bytes and facts, in this order: what dies in between is found again as an upload without bytes. Gives
     /// back the place in the queue.
     pub fn forget(mut self) -> Result<UploadGuard, HoldError> {
         self.certainty = Certainty::InDoubt;
         self.tail = None;
         let id = self.id().clone();
-        if let Some(name) = self.record().merging() {
-            self.storage().remove_finished(name)?;
+        if let Some(finished) = self.record().finished() {
+            self.storage().remove_finished(&finished.name)?;
         }
         self.storage().remove_upload(&id)?;
         self.holds.state().forget(&id)?;

@@ -17,7 +17,11 @@ use std::{
 
 use tokio::time;
 
-pub use self::{held::Held, tail::Tail};
+use self::tail::free_part;
+pub use self::{
+    held::{Hashing, Held},
+    tail::Tail,
+};
 use crate::{
     blocking,
     clock::{Clock, Stopwatch},
@@ -196,6 +200,35 @@ impl Holds {
         self.open(guard, move |this, guard| this.create_held(manifest.clone(), guard)).await
     }
 
+    /// Removes an upload, a damaged one too. One that expired is left to the reaper, so that it stays 410.
+    pub async fn forget(self: &Arc<Self>, id: &UploadId) -> Result<(), HoldError> {
+        let taken = self.locks.take(id, Manner::Asking).await;
+        let guard = taken.map_err(|_| HoldError::Busy)?;
+        self.open(guard, Self::forget_held).await
+    }
+
+    fn forget_held(
+        self: &Arc<Self>,
+        guard: UploadGuard,
+    ) -> Result<(), (HoldError, Option<UploadGuard>)> {
+        let id = guard.id().clone();
+        let held = match self.open_held(guard) {
+            Err((HoldError::Damaged(_), _)) => return self.forget_damaged(&id),
+            opened => opened?,
+        };
+        if held.is_expired() {
+            return Err((HoldError::Expired, None));
+        }
+        held.forget().map(|_| ()).map_err(|error| (error, None))
+    }
+
+    /// Without a readable ledger nobody can hold it; but then nobody can change it either.
+    fn forget_damaged(&self, id: &UploadId) -> Result<(), (HoldError, Option<UploadGuard>)> {
+        let removed = self.storage.remove_upload(id).map_err(HoldError::from);
+        let forgotten = removed.and_then(|()| Ok(self.state.forget(id)?));
+        forgotten.map_err(|error| (error, None))
+    }
+
     /// Looks without taking anything. Blocks.
     pub fn look(&self, id: &UploadId) -> Result<Look, HoldError> {
         let current = self.state.load(id)?;
@@ -308,13 +341,12 @@ impl Holds {
     fn visible_tail(&self, current: &Versioned) -> Result<u64, HoldError> {
         let record = &*current.record;
         let id = &record.manifest().id;
-        let Some(spot) = Tail::behind_prefix(record, self.options.chunks_per_part)
-            .or_else(|| Tail::in_new_part(record).ok())
-        else {
-            return Ok(0);
-        };
-        let size = self.storage.part_size(id, spot.part)?.unwrap_or(0);
-        Ok(size.saturating_sub(spot.base))
+        let behind = Tail::behind_prefix(record, self.options.chunks_per_part);
+        let next = record.chunks().first_missing();
+        let (part, base) =
+            behind.map_or((free_part(record, next), 0), |tail| (tail.part, tail.base));
+        let size = self.storage.part_size(id, part)?.unwrap_or(0);
+        Ok(size.saturating_sub(base))
     }
 
     fn warm(&self) -> std::sync::MutexGuard<'_, HashMap<UploadId, Warm>> {

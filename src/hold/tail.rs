@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     storage::{Blob, Storage},
-    upload::{ChunkIndex, OutOfRange, PartId, Record, Sha256Digest, UploadId},
+    upload::{ChunkIndex, PartId, Record, Sha256Digest, UploadId},
 };
 
 /// Bytes read at once where a tail has to be hashed again.
@@ -59,13 +59,6 @@ impl Tail {
             return None;
         }
         Some(Self::new(chunk, part, record.place(chunk, part).ok()?, 0))
-    }
-
-    /// The empty tail of the first missing chunk in a part of its own.
-    pub(super) fn in_new_part(record: &Record) -> Result<Self, OutOfRange> {
-        let chunk = record.chunks().first_missing();
-        record.layout().chunk_len(chunk)?;
-        Ok(Self::new(chunk, free_part(record, chunk), 0, 0))
     }
 
     /// Opens the part, if it is not open, and brings the hash up to the tail's length. `create` is for a part that

@@ -93,17 +93,4 @@ impl ChunkTable {
         self.sealed = self.sealed.saturating_sub(1);
         self.first_missing = self.first_missing.min(chunk);
     }
-
-    /// Moves every chunk of `part` into `into`. The chunks of a part are consecutive, except where one was replaced.
-    pub(super) fn relocate(&mut self, part: PartId, into: PartId) {
-        let moved: Vec<ChunkIndex> =
-            self.iter_from(part.first).filter(|(_, c)| c.part == part).map(|(i, _)| i).collect();
-        for chunk in moved {
-            if let Some(block) = self.blocks.get_mut(&(chunk.get() / BLOCK))
-                && let Some(sealed) = Arc::make_mut(block).get_mut(&chunk)
-            {
-                sealed.part = into;
-            }
-        }
-    }
 }

@@ -43,11 +43,11 @@ pub enum Fact {
         /// Which chunk.
         chunk: ChunkIndex,
     },
-    /// All live chunks of `part` now lie, at their place, in `into`.
+    /// A chunk's bytes now lie, at their place, in another part.
     Absorbed {
-        /// The part that was copied.
-        part: PartId,
-        /// The part that grew.
+        /// Which chunk.
+        chunk: ChunkIndex,
+        /// The part that holds it now.
         into: PartId,
     },
     /// The length is known now.

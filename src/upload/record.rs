@@ -61,6 +61,12 @@ pub enum LawError {
     /// A fact that belongs into a bracket stands alone.
     #[error("no request with a checksum is pending")]
     NothingPending,
+    /// A chunk that is not there cannot move.
+    #[error("chunk {chunk} is not sealed")]
+    NotSealed {
+        /// Which chunk.
+        chunk: ChunkIndex,
+    },
     /// A finish without a name.
     #[error("no merge is under way")]
     NothingMerging,
@@ -215,7 +221,7 @@ impl Record {
                 self.phase = self.phase.after(PhaseEvent::Drop)?;
                 self.chunks.remove(*chunk);
             }
-            Fact::Absorbed { part, into } => self.chunks.relocate(*part, *into),
+            Fact::Absorbed { chunk, into } => self.relocate(*chunk, *into)?,
             Fact::Verified { epoch } => self.epoch = *epoch,
             Fact::Merging { name, form } => {
                 self.phase = self.phase.after(PhaseEvent::Merge)?;
@@ -249,6 +255,14 @@ impl Record {
             self.tail = None;
         }
         self.settle()
+    }
+
+    fn relocate(&mut self, chunk: ChunkIndex, into: PartId) -> Result<(), LawError> {
+        self.phase.after(PhaseEvent::Receive)?;
+        self.place(chunk, into)?;
+        let sealed = self.chunks.get(chunk).copied().ok_or(LawError::NotSealed { chunk })?;
+        self.chunks.insert(chunk, SealedChunk { part: into, ..sealed });
+        Ok(())
     }
 
     fn declare(&mut self, length: Length) -> Result<(), LawError> {

@@ -8,9 +8,7 @@ use crate::config::{Command, Options};
 /// What is printed on a terminal of 100 columns.
 fn asked(line: &[&str]) -> String {
     let answer = described().term_width(100).try_get_matches_from(line);
-    answer
-        .expect_err("help is an answer instead of a command")
-        .to_string()
+    answer.expect_err("help is an answer instead of a command").to_string()
 }
 
 /// The text of one option, up to the next one, on one line.
@@ -26,10 +24,7 @@ fn the_long_help_has_each_option_with_its_variable_and_default() {
         let help = asked(line);
         for name in names() {
             let entry = entry(&help, &name);
-            assert!(
-                entry.contains(&format!("[env: {}]", variable_name(&name))),
-                "{entry}"
-            );
+            assert!(entry.contains(&format!("[env: {}]", variable_name(&name))), "{entry}");
             assert!(entry.contains("[default: ") || name == "config", "{entry}");
         }
     }
@@ -39,10 +34,7 @@ fn the_long_help_has_each_option_with_its_variable_and_default() {
 fn the_short_help_has_each_option_with_its_default_on_few_lines() {
     let help = asked(&["piton", "-h"]);
     for name in names() {
-        assert!(
-            entry(&help, &name).contains("[default: ") || name == "config",
-            "{name}"
-        );
+        assert!(entry(&help, &name).contains("[default: ") || name == "config", "{name}");
     }
     assert!(help.lines().count() < 80, "{help}");
 }
@@ -50,14 +42,7 @@ fn the_short_help_has_each_option_with_its_default_on_few_lines() {
 #[test]
 fn the_manual_is_grouped_and_ends_with_examples() {
     let help = asked(&["piton", "--help"]);
-    let headings = [
-        "Address",
-        "Storage",
-        "Limits",
-        "Lifetime",
-        "Durability",
-        "Process",
-    ];
+    let headings = ["Address", "Storage", "Limits", "Lifetime", "Durability", "Process"];
     let places = headings.map(|heading| help.find(&format!("\n{heading}:\n")).expect(heading));
     assert!(places.is_sorted(), "{places:?}");
     assert!(help.find("\nExamples:\n") > places.last().copied());

@@ -47,25 +47,17 @@ impl Said {
         line.extend(self.flags);
         let Command::Serve(options) = Command::parse(line).unwrap();
         Config::resolve(*options, &|name| {
-            self.variables
-                .iter()
-                .find(|(known, _)| known == name)
-                .map(|(_, text)| text.clone())
+            self.variables.iter().find(|(known, _)| known == name).map(|(_, text)| text.clone())
         })
     }
 
     fn message(self) -> String {
-        self.resolve()
-            .expect_err("it should have been refused")
-            .to_string()
+        self.resolve().expect_err("it should have been refused").to_string()
     }
 }
 
 /// The names of all options of `serve`, as clap knows them.
 fn names() -> Vec<String> {
     let command = super::args::described();
-    command
-        .get_arguments()
-        .filter_map(|option| option.get_long().map(str::to_owned))
-        .collect()
+    command.get_arguments().filter_map(|option| option.get_long().map(str::to_owned)).collect()
 }

@@ -55,36 +55,21 @@ fn sizes_at_their_ends() {
     let size = |text: &str| Said::default().flag(format!("--max-size={text}")).resolve();
     assert_eq!(size("1").unwrap().max_size, Some(1));
     assert_eq!(size("1.5 MiB").unwrap().max_size, Some(1_572_864));
-    assert_eq!(
-        size("9223372036854775807").unwrap().max_size,
-        Some((1 << 63) - 1)
-    );
-    let chunk = |text: &str| {
-        Said::default()
-            .flag(format!("--chunk-size={text}"))
-            .resolve()
-    };
+    assert_eq!(size("9223372036854775807").unwrap().max_size, Some((1 << 63) - 1));
+    let chunk = |text: &str| Said::default().flag(format!("--chunk-size={text}")).resolve();
     assert_eq!(chunk("4KiB").unwrap().chunk_size.get(), 4096);
     assert_eq!(chunk("2GiB").unwrap().chunk_size.get(), 1 << 31);
 }
 
 #[test]
 fn a_shutdown_may_be_immediate() {
-    let config = Said::default()
-        .flag("--shutdown-timeout=0s")
-        .resolve()
-        .unwrap();
+    let config = Said::default().flag("--shutdown-timeout=0s").resolve().unwrap();
     assert_eq!(config.shutdown_timeout, Duration::ZERO);
 }
 
 #[test]
 fn parts_of_the_program_have_levels_of_their_own() {
-    for level in [
-        "off",
-        "WARN",
-        "info,piton::merger=debug",
-        "piton[upload{id=1}]=trace",
-    ] {
+    for level in ["off", "WARN", "info,piton::merger=debug", "piton[upload{id=1}]=trace"] {
         let said = Said::default().flag(format!("--log-level={level}"));
         assert_eq!(said.resolve().unwrap().log_level, level);
     }
