@@ -285,7 +285,7 @@ const TOKEN_DIGITS: usize = 32;
 /// 16 random bytes as lower-case hex.
 fn random_token() -> io::Result<String> {
     let mut bytes = [0; TOKEN_DIGITS / 2];
-    getrandom::fill(&mut bytes)?;
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
