@@ -4,12 +4,17 @@
 //! have left bytes behind the end that the caller knows of, and where only the last flush of [`Flush::Durable`] failed,
 //! the new name is there and may not outlive a power loss.
 
+mod fault;
 mod local;
 mod memory;
 
 use std::{fmt::Debug, io, ops::Range};
 
-pub use self::{local::LocalStorage, memory::MemoryStorage};
+pub use self::{
+    fault::{Failure, FaultStorage, Faults, Operation},
+    local::LocalStorage,
+    memory::MemoryStorage,
+};
 use crate::{
     durable::Flush,
     upload::{FinalName, PartId, Timestamp, UploadId},
