@@ -112,3 +112,6 @@ impl<S: Storage> Storage for FaultStorage<S> {
         self.inner.sweep_staging(before)
     }
 }
+
+#[cfg(test)]
+mod tests;

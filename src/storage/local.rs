@@ -252,7 +252,7 @@ fn child(folder: &Path, name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// Whatever is named like a part in an upload's folder, in no order; nothing where the folder is missing or is a link.
+/// Whatever is named like a part in an upload's folder, in no order; nothing where the folder is missing or a link.
 fn part_entries(folder: &Path) -> io::Result<Vec<(DirEntry, PartId)>> {
     if !unless_gone(fs::symlink_metadata(folder))?.is_some_and(|found| found.is_dir()) {
         return Ok(Vec::new());
@@ -293,3 +293,6 @@ fn is_token(name: &str) -> bool {
     name.len() == TOKEN_DIGITS
         && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
+
+#[cfg(test)]
+mod tests;

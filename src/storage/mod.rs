@@ -1,9 +1,11 @@
 //! Where bytes live: part files, staging, finished files. Knows chunks only as names of parts, and no offsets.
 //!
-//! The calls block, like those of `state`. An error leaves everything as it was, with two exceptions: a failed write may
-//! have left bytes behind the end that the caller knows of, and where only the last flush of [`Flush::Durable`] failed,
-//! the new name is there and may not outlive a power loss.
+//! The calls block, like those of `state`. An error leaves everything as it was, with two exceptions: a failed write
+//! may have left bytes behind the end that the caller knows of; and where only the last flush of [`Flush::Durable`]
+//! failed, the new name is there and may not outlive a power loss.
 
+#[cfg(test)]
+mod contract;
 mod fault;
 mod local;
 mod memory;
