@@ -133,3 +133,30 @@ fn same_file(one: &Path, other: &Path) -> io::Result<bool> {
     let (one, other) = (fs::symlink_metadata(one)?, fs::symlink_metadata(other)?);
     Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_publishes_like_the_rename_that_some_file_systems_lack() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two, name] = ["one", "two", "name"].map(|name| folder.path().join(name));
+        fs::write(&one, "1").unwrap();
+        fs::write(&two, "2").unwrap();
+        for publish in [publish_by_link, publish] {
+            publish(&one, &name).unwrap();
+            assert!(!one.try_exists().unwrap());
+            assert_eq!(publish(&two, &name).unwrap_err().kind(), ErrorKind::AlreadyExists);
+            assert_eq!(publish(&one, &name).unwrap_err().kind(), ErrorKind::NotFound);
+            assert_eq!(fs::read(&two).unwrap(), b"2");
+            assert_eq!(fs::read(&name).unwrap(), b"1");
+
+            // Cut off between its two steps, it is finished by the next try.
+            fs::hard_link(&name, &one).unwrap();
+            publish(&one, &name).unwrap();
+            assert!(!one.try_exists().unwrap());
+            place(&name, &one).unwrap();
+        }
+    }
+}

@@ -267,7 +267,7 @@ fn child(folder: &Path, name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// Whatever is named like a part in an upload's folder, in no order; nothing where the folder is missing or is a link.
+/// Whatever is named like a part in an upload's folder, in no order; nothing where the folder is missing or a link.
 fn part_entries(folder: &Path) -> io::Result<Vec<(DirEntry, PartId)>> {
     if !unless_gone(fs::symlink_metadata(folder))?.is_some_and(|found| found.is_dir()) {
         return Ok(Vec::new());
@@ -306,7 +306,7 @@ const TOKEN_DIGITS: usize = 32;
 /// 16 random bytes as lower-case hex.
 fn random_token() -> io::Result<String> {
     let mut bytes = [0; TOKEN_DIGITS / 2];
-    getrandom::fill(&mut bytes)?;
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
@@ -314,3 +314,6 @@ fn is_token(name: &str) -> bool {
     name.len() == TOKEN_DIGITS
         && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
+
+#[cfg(test)]
+mod tests;

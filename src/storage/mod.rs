@@ -1,15 +1,22 @@
 //! Where bytes live: part files, staging, finished files. Knows chunks only as names of parts, and no offsets.
 //!
-//! The calls block, like those of `state`. An error leaves everything as it was, with two exceptions: a failed write may
-//! have left bytes behind the end that the caller knows of, and where only the last flush of [`Flush::Durable`] failed,
-//! the new name is there and may not outlive a power loss.
+//! The calls block, like those of `state`. An error leaves everything as it was, with two exceptions: a failed write
+//! may have left bytes behind the end that the caller knows of; and where only the last flush of [`Flush::Durable`]
+//! failed, the new name is there and may not outlive a power loss.
 
+#[cfg(test)]
+mod contract;
+mod fault;
 mod local;
 mod memory;
 
 use std::{fmt::Debug, io, ops::Range};
 
-pub use self::{local::LocalStorage, memory::MemoryStorage};
+pub use self::{
+    fault::{Failure, FaultStorage, Faults, Operation},
+    local::LocalStorage,
+    memory::MemoryStorage,
+};
 use crate::{
     durable::Flush,
     upload::{FinalName, PartId, Timestamp, UploadId},
