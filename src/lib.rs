@@ -1,5 +1,6 @@
 //! piton: a resumable-upload server.
 
+pub mod protocol;
 pub mod upload;
 
 pub mod state;
