@@ -7,7 +7,7 @@ use super::{
     headers::{TUS_RESUMABLE, ascii, essence, number},
     tus,
 };
-use crate::upload::{Finished, Manifest};
+use crate::upload::{Finished, Manifest, is_invisible};
 
 /// A finished file, as it is offered to whoever fetches it.
 #[derive(Debug, Clone, Copy)]
@@ -90,10 +90,10 @@ fn presentation(given: Option<&str>) -> (String, Disposition) {
 /// Bytes of a name that are offered to whoever saves the file.
 const NAME_BYTES_MAX: usize = 255;
 
-/// The last path segment without control characters, at most 255 bytes.
+/// The last path segment without characters that cannot be seen, at most 255 bytes.
 fn segment(given: &str) -> String {
     let last = given.rsplit(['/', '\\']).next().unwrap_or_default();
-    let visible: String = last.chars().filter(|c| !c.is_control()).collect();
+    let visible: String = last.chars().filter(|c| !is_invisible(*c)).collect();
     let cut = visible.floor_char_boundary(NAME_BYTES_MAX);
     visible.get(..cut).unwrap_or_default().trim().to_owned()
 }
