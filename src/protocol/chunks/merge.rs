@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 use serde::Deserialize;
+use serde_json::error::Category;
 
 use super::{
     MERGE_BYTES_MAX, Named,
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{
     protocol::{
-        Parameter, Problem,
+        BodyLength, Parameter, Problem,
         headers::{decimal, media_type, plain_coding},
     },
     upload::{ChunkCount, DigestForm, Layout, Length, Sha256Digest},
@@ -50,8 +51,7 @@ struct Document {
 impl Merge {
     /// Looks at the head before the body is collected: 415 for another media type than `application/json`, 413 where
     /// more than [`MERGE_BYTES_MAX`] bytes are announced.
-    pub fn accepts(headers: &HeaderMap, body: crate::protocol::BodyLength) -> Result<(), Problem> {
-        use crate::protocol::BodyLength;
+    pub fn accepts(headers: &HeaderMap, body: BodyLength) -> Result<(), Problem> {
         plain_coding(headers)?;
         if media_type(headers).as_deref() != Some("application/json") {
             return Err(Problem::UnsupportedMediaType { accepted: "application/json" });
@@ -73,7 +73,7 @@ impl Merge {
             return Err(Problem::MalformedJson { why: "it must be an object".to_owned() });
         }
         let document: Document = serde_json::from_slice(body)
-            .map_err(|error| Problem::MalformedJson { why: error.to_string() })?;
+            .map_err(|error| Problem::MalformedJson { why: fault(&error) })?;
         let filename = document.filename.as_deref().map_or(Ok(None), parse_filename)?;
         let name = Named { hash: parse_hash(document.hash.as_deref())?, filename };
         let total = document.total.map(count).transpose()?;
@@ -109,6 +109,16 @@ impl Merge {
         }
         Ok(())
     }
+}
+
+/// What is wrong and where, without the client's own text, which may be long.
+fn fault(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Data => "a member has the wrong type or comes twice",
+        Category::Syntax | Category::Io => "it is no JSON",
+        Category::Eof => "it ends too early",
+    };
+    format!("{what}, at line {} column {}", error.line(), error.column())
 }
 
 fn count(number: u64) -> Result<ChunkCount, Problem> {
