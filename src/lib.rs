@@ -2,6 +2,7 @@
 
 pub mod config;
 
+pub mod protocol;
 pub mod upload;
 
 pub mod hold;
