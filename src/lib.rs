@@ -5,6 +5,8 @@ pub mod config;
 pub mod protocol;
 pub mod upload;
 
+pub mod ingest;
+
 pub mod hold;
 pub mod merger;
 

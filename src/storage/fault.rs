@@ -71,6 +71,11 @@ impl<S: Storage> Storage for FaultStorage<S> {
         self.inner.parts(id)
     }
 
+    fn part_size(&self, id: &UploadId, part: PartId) -> io::Result<Option<u64>> {
+        self.faults.enter(Operation::Parts)?;
+        self.inner.part_size(id, part)
+    }
+
     fn remove_part(&self, id: &UploadId, part: PartId) -> io::Result<()> {
         self.faults.enter(Operation::RemovePart)?;
         self.inner.remove_part(id, part)
@@ -90,6 +95,16 @@ impl<S: Storage> Storage for FaultStorage<S> {
     ) -> io::Result<Published> {
         self.faults.enter(Operation::Publish)?;
         self.inner.publish(id, part, name, flush)
+    }
+
+    fn finished_size(&self, name: &FinalName) -> io::Result<Option<u64>> {
+        self.faults.enter(Operation::OpenFinished)?;
+        self.inner.finished_size(name)
+    }
+
+    fn sync_finished(&self, flush: Flush) -> io::Result<()> {
+        self.faults.enter(Operation::Publish)?;
+        self.inner.sync_finished(flush)
     }
 
     fn open_finished(&self, name: &FinalName) -> io::Result<Box<dyn Blob>> {
