@@ -2,6 +2,8 @@
 
 pub mod config;
 
+pub mod service;
+
 pub mod protocol;
 pub mod upload;
 

@@ -53,9 +53,12 @@ impl Ingest {
         if current != append.offset {
             return Err(IngestError::OffsetMismatch { current });
         }
-        let room = Self::room(held.record().layout().length(), current);
-        if let Some(announced) = source.announced().filter(|announced| *announced > room) {
-            return Err(IngestError::LengthExceeded { room, announced });
+        let length = held.record().layout().length();
+        let room = Self::room(length, current);
+        if let (Some(length), Some(announced)) = (length, source.announced())
+            && announced > room
+        {
+            return Err(IngestError::LengthExceeded { length });
         }
         self.receive(held, source).await
     }

@@ -62,12 +62,10 @@ pub enum IngestError {
         current: Offset,
     },
     /// More bytes were announced than are missing.
-    #[error("{announced} bytes announced, {room} missing")]
+    #[error("the body reaches past the end of the file")]
     LengthExceeded {
-        /// Bytes that are missing.
-        room: u64,
-        /// Bytes that were announced.
-        announced: u64,
+        /// Bytes of the file.
+        length: Length,
     },
     /// Several uploads share the hash, and no filename was given.
     #[error("several uploads have this hash")]

@@ -16,9 +16,6 @@ pub enum Broken {
     /// No byte came for the idle timeout.
     #[error("the client stalled")]
     Stalled,
-    /// The form around the bytes is malformed.
-    #[error("malformed form: {0}")]
-    Malformed(String),
 }
 
 /// The bytes of one request, in order.
