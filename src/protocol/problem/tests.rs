@@ -161,6 +161,9 @@ fn the_matrix_has_a_row_for_each_example() {
         matrix.lines().filter(|line| line.starts_with("| ")).count(),
         all_examples().len() + 1
     );
-    assert!(matrix.contains("| Offset mismatch | 409 | offset-mismatch | upload-offset | upload-offset | upload_offset |"));
+    assert!(matrix.contains(
+        "| Offset mismatch | 409 | offset-mismatch | upload-offset | upload-offset \
+         | upload_offset |"
+    ));
     assert!(matrix.contains("| Invalid parameter | 400 | invalid-index |  |  | parameter |"));
 }
