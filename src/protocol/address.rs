@@ -1,5 +1,8 @@
 //! Where uploads are found: paths that requests come in on, and URLs that answers name.
 
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, str::FromStr};
 
 use http::HeaderValue;
@@ -54,11 +57,11 @@ impl FromStr for BasePath {
     fn from_str(text: &str) -> Result<Self, ParseAddressError> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'~' | b'-');
         let good = |s: &str| !matches!(s, "" | "." | "..") && s.bytes().all(plain);
+        if text == "/" {
+            return Ok(Self(text.to_owned()));
+        }
         let inner = text.strip_prefix('/').ok_or(ParseAddressError::BasePath)?;
         let inner = inner.strip_suffix('/').unwrap_or(inner);
-        if inner.is_empty() {
-            return Ok(Self("/".to_owned()));
-        }
         if !inner.split('/').all(good) {
             return Err(ParseAddressError::BasePath);
         }

@@ -1,5 +1,8 @@
 //! GET of a finished file: the head of the answer, which lets no stranger's file run as a page of ours.
 
+#[cfg(test)]
+mod tests;
+
 use http::{HeaderMap, HeaderValue, Response, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 

@@ -1,5 +1,8 @@
 //! How single headers are read: once, plainly, or not at all.
 
+#[cfg(test)]
+mod tests;
+
 use http::{HeaderMap, HeaderValue, Version, header, request::Parts};
 
 use super::problem::Problem;

@@ -54,6 +54,11 @@ impl ChunkTable {
         self.first_missing
     }
 
+    /// The sealed chunk with the highest number.
+    pub fn last(&self) -> Option<ChunkIndex> {
+        self.blocks.values().rev().find_map(|block| block.keys().next_back().copied())
+    }
+
     /// The sealed chunks, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (ChunkIndex, &SealedChunk)> {
         self.blocks.values().flat_map(|block| block.iter().map(|(index, chunk)| (*index, chunk)))

@@ -266,8 +266,11 @@ impl Record {
     }
 
     fn declare(&mut self, length: Length) -> Result<(), LawError> {
+        self.phase.after(PhaseEvent::Receive)?;
         let layout = self.layout.with_length(length)?;
-        let stored = self.prefix_end();
+        // Not the end of the prefix: a chunk behind a gap would lie outside of the file, or be too long for its place.
+        let last = self.chunks.last().map(|last| self.layout.end(last)).transpose()?;
+        let stored = last.unwrap_or_default();
         if length.end() < stored {
             return Err(LawError::TooShort { length, stored });
         }

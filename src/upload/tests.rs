@@ -316,3 +316,51 @@ fn part_names_are_read_as_they_are_written() {
         assert_eq!(PartId::parse(foreign), None, "{foreign}");
     }
 }
+
+/// An upload of unknown length in chunks of five bytes, of which these are sealed.
+fn open_record(sealed: &[u64]) -> Record {
+    let mut record = Record::new(Manifest {
+        id: UploadId::parse(ID).unwrap(),
+        layout: Layout::by_size(size(5), None),
+        metadata: String::new(),
+        filename: None,
+        media_type: None,
+        dialect: Dialect::Tus,
+        key: None,
+        created_at: Timestamp::default(),
+        epoch: 0,
+    });
+    for number in sealed {
+        let chunk = index(*number);
+        let fact = Fact::Sealed { chunk, length: 5, digest: None, part: PartId::new(chunk) };
+        apply(&mut record, fact).unwrap();
+    }
+    record
+}
+
+fn apply(record: &mut Record, fact: Fact) -> Result<(), LawError> {
+    record.apply(&Stamped { at: Timestamp::default(), fact })
+}
+
+#[test]
+fn a_length_cannot_be_declared_below_a_chunk_behind_a_gap() {
+    let mut record = open_record(&[0, 2]);
+    for bytes in [5, 8, 12, 14] {
+        let before = record.clone();
+        let refused = apply(&mut record, Fact::Length(length(bytes)));
+        let stored = Offset::new(15).unwrap();
+        assert_eq!(refused, Err(LawError::TooShort { length: length(bytes), stored }));
+        assert_eq!(record, before);
+    }
+    apply(&mut record, Fact::Length(length(16))).unwrap();
+    assert_eq!(record.layout().total(), Some(count(4)));
+}
+
+#[test]
+fn a_refused_length_leaves_no_trace() {
+    let mut record = open_record(&[0]);
+    apply(&mut record, Fact::Expired).unwrap();
+    let before = record.clone();
+    assert!(matches!(apply(&mut record, Fact::Length(length(11))), Err(LawError::Move(_))));
+    assert_eq!(record, before);
+}

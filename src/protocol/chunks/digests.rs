@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue};
-use sfv::{BareItem, Dictionary, ListEntry, Parser};
+use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
 
 use crate::{
     protocol::{
@@ -55,7 +55,8 @@ fn hex_header(headers: &HeaderMap, name: &'static str) -> Result<Option<Sha256Di
     digest.map_err(|_| Problem::MalformedHeader { name, why: "it must be 64 hex digits" })
 }
 
-/// `sha-256` out of `Content-Digest` (RFC 9530 §2, a dictionary of RFC 9651). Other algorithms are passed over.
+/// `sha-256` out of `Content-Digest` (RFC 9530 §2, a dictionary of RFC 9651). Other algorithms are
+/// passed over; a member that is no byte sequence at all, such as bare hex, is malformed.
 fn content_digest(headers: &HeaderMap) -> Result<Option<Sha256Digest>, Problem> {
     let malformed = |why| Problem::MalformedHeader { name: CONTENT_DIGEST, why };
     let lines: Vec<&[u8]> =
@@ -66,18 +67,18 @@ fn content_digest(headers: &HeaderMap) -> Result<Option<Sha256Digest>, Problem> 
     let digests: Dictionary = Parser::new(&lines.join(&b", "[..]))
         .parse()
         .map_err(|_| malformed("it must be like sha-256=:base64:"))?;
-    match digests.get("sha-256") {
-        None => Ok(None),
-        Some(ListEntry::Item(item)) => match &item.bare_item {
-            BareItem::ByteSequence(bytes) => {
-                let bytes: Result<[u8; 32], _> = bytes.as_slice().try_into();
-                let bytes = bytes.map_err(|_| malformed("a SHA-256 digest has 32 bytes"))?;
-                Ok(Some(Sha256Digest::new(bytes)))
-            }
-            _ => Err(malformed("a digest is written :base64:")),
-        },
-        Some(ListEntry::InnerList(_)) => Err(malformed("a digest is written :base64:")),
+    let mut sha256 = None;
+    for (algorithm, member) in &digests {
+        let ListEntry::Item(Item { bare_item: BareItem::ByteSequence(bytes), .. }) = member else {
+            return Err(malformed("a digest is written :base64:"));
+        };
+        if algorithm.as_str() == "sha-256" {
+            let bytes: Result<[u8; 32], _> = bytes.as_slice().try_into();
+            let bytes = bytes.map_err(|_| malformed("a SHA-256 digest has 32 bytes"))?;
+            sha256 = Some(Sha256Digest::new(bytes));
+        }
     }
+    Ok(sha256)
 }
 
 /// `Content-MD5` (RFC 1864): base64; hex is tolerated.

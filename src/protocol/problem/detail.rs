@@ -27,7 +27,7 @@ impl Problem {
             P::MalformedMultipart { why } => format!("The multipart body cannot be used: {why}."),
             P::MalformedJson { why } => format!("The JSON body cannot be used: {why}."),
             P::DigestMismatch { algorithm, index, .. } => format!(
-                "The {algorithm} digests of chunk {index} differ; nothing was stored. Send the chunk again."
+                "The {algorithm} digests of chunk {index} differ; nothing was stored. Resend it."
             ),
             P::UploadMetadataMismatch { field, stored: Some(stored), given } => {
                 format!("The upload was begun with {field} {stored}, not {given}.")
@@ -87,7 +87,7 @@ impl Problem {
             P::AmbiguousUpload => "Several uploads share this hash. Name the file too.",
             P::PreconditionFailed { .. } => "The stored chunk is not the one that you expect.",
             P::CompositeMismatch { .. } => {
-                "The digest is not that of the stored chunks. All are kept; send the bad ones again."
+                "The digest is not that of the stored chunks. All are kept; replace the bad ones."
             }
             P::ChunkConflict => "The file is finished and does not change any more.",
             P::Merging => "The file is being put together. Ask again in a moment.",

@@ -82,7 +82,8 @@ pub fn matrix() -> String {
     let mut table = String::from(
         "Every refusal: `Content-Type: application/problem+json`, `Cache-Control: no-store`; \
          in tus also `Tus-Resumable: 1.0.0`.\n\n\
-         | problem | status | type `urn:piton:problem:…` | headers, tus | headers, chunks | members |\n\
+         | problem | status | type `urn:piton:problem:…` | headers, tus | headers, chunks \
+         | members |\n\
          |---|---|---|---|---|---|\n",
     );
     for problem in all_examples() {
