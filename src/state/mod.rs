@@ -4,7 +4,20 @@
 //! than one per call. Readers never wait for a holder; who may *change* an upload is the lock's business, and
 //! [`State::commit`] refuses whoever does not know the newest version (invariant I5).
 
-use std::{fmt::Debug, io, sync::Arc};
+use std::{
+    fmt::{self, Debug},
+    io,
+    sync::Arc,
+};
+
+#[cfg(test)]
+pub(crate) mod contract;
+mod memory;
+
+pub mod local;
+
+pub use local::LocalState;
+pub use memory::MemoryState;
 
 use crate::{
     durable::Flush,
@@ -41,6 +54,19 @@ pub struct Listed {
 /// One of the 256 groups in which ledgers are listed: the first two hex digits of their ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard(pub u8);
+
+impl Shard {
+    /// All shards, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..=u8::MAX).map(Self)
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02x}", self.0)
+    }
+}
 
 /// Why facts could not be read or added.
 #[derive(Debug, thiserror::Error)]
@@ -82,8 +108,9 @@ pub trait State: Debug + Send + Sync + 'static {
     /// record, as a crash leaves it, is not seen.
     fn load(&self, id: &UploadId) -> Result<Versioned, StateError>;
 
-    /// Adds facts behind `held`: all of them or, after any error, none. `Stale` if the ledger is not at that version.
-    /// With [`Flush::Durable`] everything in this ledger is on the disk when the call returns.
+    /// Adds facts behind `held`: all of them or, after any error, none. `Stale` if the ledger is not at that version,
+    /// `Unknown` if it is gone. With [`Flush::Durable`] everything in this ledger is on the disk when the call
+    /// returns, what was added lazily before included; with no facts that is all that happens.
     fn commit(
         &self,
         held: &Versioned,
@@ -102,4 +129,11 @@ pub trait State: Debug + Send + Sync + 'static {
 
     /// Lets go of descriptors and records that nobody asked for since the last call.
     fn cool_down(&self);
+}
+
+/// The record with all `facts` added, or the law's first objection.
+fn after(record: &Record, facts: &[Stamped]) -> Result<Record, LawError> {
+    let mut record = record.clone();
+    facts.iter().try_for_each(|fact| record.apply(fact))?;
+    Ok(record)
 }
