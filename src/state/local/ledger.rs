@@ -141,7 +141,8 @@ impl Ledger {
         self.make_way(held, disk)?;
         let frames = codec::encode(facts, Place { incarnation: self.incarnation, at: start });
         if let Err(error) = (disk.append)(&self.file, &frames, start) {
-            (disk.cut)(&self.file, start)?;
+            // If this fails too, the rest has no end of a commit: readers pass over it, the next commit cuts it off.
+            let _ = (disk.cut)(&self.file, start);
             return Err(error.into());
         }
         if let Err(error) = settle(self) {
@@ -240,7 +241,7 @@ impl Ledger {
 
     fn seen(&self) -> Result<Seen, StateError> {
         let metadata = self.file.metadata()?;
-        if metadata.nlink() == 0 {
+        if metadata.nlink() == 0 || metadata.size() < self.body {
             return Err(StateError::Unknown);
         }
         Ok(Seen::of(&metadata))

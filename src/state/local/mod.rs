@@ -7,20 +7,20 @@
 mod bytes;
 mod cache;
 mod codec;
+mod creation;
+mod folder;
 mod header;
 mod ledger;
 mod replay;
 mod secret;
+mod trust;
 
 use std::{
     collections::HashSet,
-    fs::{self, DirEntry, File, OpenOptions, TryLockError},
+    fs::{self, File},
     io::{self, ErrorKind},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    thread,
-    time::Duration,
 };
 
 use self::{
@@ -34,16 +34,7 @@ use crate::{
     upload::{IdSecret, Manifest, Stamped, UploadId},
 };
 
-const EXTENSION: &str = ".ledger";
-/// How often a creation looks again at a file whose header somebody else is writing.
-const CREATE_ATTEMPTS: u32 = 20;
-const CREATE_PAUSE: Duration = Duration::from_millis(1);
-
-/// Where the ledger of an upload lies below the state folder `root`. Whoever changes the upload holds the flock of
-/// this file.
-pub fn ledger_path(root: &Path, id: &UploadId) -> PathBuf {
-    root.join(id.shard()).join(format!("{id}{EXTENSION}"))
-}
+pub use self::{folder::ledger_path, trust::TrustMark};
 
 /// Keeps facts in ledger files.
 #[derive(Debug)]
@@ -64,7 +55,8 @@ impl LocalState {
     pub fn open(root: &Path) -> Result<Self, StateError> {
         if !root.try_exists()? {
             fs::create_dir_all(root)?;
-            root.parent().map_or(Ok(()), durable::sync_folder)?;
+            let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty());
+            durable::sync_folder(parent.unwrap_or(Path::new(".")))?;
         }
         Ok(Self {
             secret: secret::obtain(root)?,
@@ -157,7 +149,7 @@ impl State for LocalState {
         let incarnation = u64::from_le_bytes(bytes::random()?);
         let header = header::encode(&manifest, incarnation)?;
         let path = ledger_path(&self.root, &id);
-        let file = lock_for_header(&path)?;
+        let file = creation::lock_empty(&path)?;
         let begun = self.begin(
             file,
             &header,
@@ -169,12 +161,11 @@ impl State for LocalState {
             }
             Ok(ledger)
         });
-        // Still under the file's lock: nobody has seen this ledger and gone on with it.
+        // Still under the file's lock: nobody can have added anything.
         let ledger = settled.inspect_err(|_| {
             let _ = durable::remove_file(&path);
         })?;
         ledger.unlock()?;
-        self.cache.forget(&id);
         self.cache.keep(&id, ledger).look()
     }
 
@@ -222,27 +213,27 @@ impl State for LocalState {
             return Ok(Vec::new());
         };
         let mut ids = Vec::new();
-        self.walk(Shard(shard), |id, _| {
+        for ledger in folder::ledgers(&self.root, Shard(shard))? {
+            let (id, _) = ledger?;
             if id.as_str().starts_with(prefix) {
                 ids.push(id);
             }
-            Ok(())
-        })?;
+        }
         ids.sort();
         Ok(ids)
     }
 
     fn list(&self, shard: Shard) -> Result<Vec<Listed>, StateError> {
         let mut listed = Vec::new();
-        self.walk(shard, |id, entry| {
+        for ledger in folder::ledgers(&self.root, shard)? {
+            let (id, entry) = ledger?;
             // A ledger that is forgotten meanwhile is no error.
             match entry.metadata().and_then(|metadata| metadata.modified()) {
                 Ok(modified) => listed.push(Listed { id, changed: modified.into() }),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
-            Ok(())
-        })?;
+        }
         Ok(listed)
     }
 
@@ -256,93 +247,6 @@ impl LocalState {
     fn begin(&self, file: File, header: &[u8], beginning: Beginning) -> Result<Ledger, StateError> {
         (self.disk.append)(&file, header, 0)?;
         Ledger::begun(file, beginning)
-    }
-
-    /// Calls `visit` with each ledger of a shard; foreign names are passed over.
-    fn walk(
-        &self,
-        shard: Shard,
-        mut visit: impl FnMut(UploadId, &DirEntry) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let entries = match fs::read_dir(self.root.join(shard.to_string())) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name();
-            let id = name.to_str().and_then(|name| name.strip_suffix(EXTENSION));
-            if let Some(Ok(id)) = id.map(UploadId::parse) {
-                visit(id, &entry)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The empty file of a new ledger, with an exclusive flock. `Exists` if a whole header is there already.
-///
-/// A header is written only under the file's lock and only where none is: a creation that is still on its way looks
-/// like one that was torn, and must not lose its file to another one. The file is filled in place, never replaced.
-fn lock_for_header(path: &Path) -> Result<File, StateError> {
-    for _ in 0..CREATE_ATTEMPTS {
-        let Some(file) = open_or_create(path)? else {
-            continue;
-        };
-        if has_header(&file)? {
-            return Err(StateError::Exists);
-        }
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                thread::sleep(CREATE_PAUSE);
-                continue;
-            }
-            locked => locked.map_err(io::Error::from)?,
-        }
-        let metadata = file.metadata()?;
-        if metadata.nlink() == 0 {
-            continue;
-        }
-        if has_header(&file)? {
-            return Err(StateError::Exists);
-        }
-        if metadata.size() > 0 {
-            file.set_len(0)?;
-        }
-        return Ok(file);
-    }
-    Err(io::Error::new(ErrorKind::WouldBlock, "somebody else holds the unfinished ledger").into())
-}
-
-/// Opens the file, which is made where there is none; `None` if it went in between.
-fn open_or_create(path: &Path) -> io::Result<Option<File>> {
-    let options = || {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        options
-    };
-    match options().create_new(true).open(path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => match options().open(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            opened => opened.map(Some),
-        },
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let shard = path.parent().ok_or(ErrorKind::InvalidInput)?;
-            match fs::create_dir(shard) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-                _ => Ok(None),
-            }
-        }
-        opened => opened.map(Some),
-    }
-}
-
-/// Is there a header that is not torn? A damaged one is there, too.
-fn has_header(file: &File) -> Result<bool, StateError> {
-    match header::read(file, file.metadata()?.size()) {
-        Ok(None) => Ok(false),
-        Ok(Some(_)) | Err(StateError::Damaged { .. }) => Ok(true),
-        Err(error) => Err(error),
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) fn obtain(root: &Path) -> io::Result<IdSecret> {
     if !path.try_exists()? {
         make(root, &path)?;
     }
+    // Also where another process made it a moment ago: an id that was handed out needs its secret for good.
+    durable::sync_folder(root)?;
     let bytes = fs::read(&path)?;
     let bytes = bytes.try_into().map_err(|_| {
         let what = format!("{} does not have 32 bytes", path.display());
@@ -39,6 +41,5 @@ fn make(root: &Path, path: &Path) -> io::Result<()> {
             durable::remove_file(&staged).map(drop)
         }
         published => published,
-    }?;
-    durable::sync_folder(root)
+    }
 }
