@@ -66,6 +66,12 @@ impl ChunkTable {
             .flat_map(move |(_, block)| block.range(chunk..).map(|(index, chunk)| (*index, chunk)))
     }
 
+    /// The sealed chunk with the highest index.
+    pub(super) fn last(&self) -> Option<(ChunkIndex, &SealedChunk)> {
+        let last = self.blocks.values().rev().find_map(|block| block.last_key_value());
+        last.map(|(index, chunk)| (*index, chunk))
+    }
+
     /// Adds or moves a chunk.
     pub(super) fn insert(&mut self, chunk: ChunkIndex, sealed: SealedChunk) {
         let block = Arc::make_mut(self.blocks.entry(chunk.get() / BLOCK).or_default());
