@@ -111,7 +111,8 @@ pub(crate) fn life() -> Vec<Vec<Stamped>> {
     facts.into_iter().map(|commit| commit.into_iter().map(&mut stamp).collect()).collect()
 }
 
-/// Creates an upload and commits to it in order; the states that it went through, the last one last.
+/// Creates an upload and commits to it in order; the states that it went through, the last one
+/// last.
 pub(crate) fn live(state: &dyn State, manifest: Manifest, life: &[Vec<Stamped>]) -> Vec<Versioned> {
     let mut states = vec![state.create(manifest, Flush::Lazy).unwrap()];
     for commit in life {

@@ -11,7 +11,8 @@ use crate::{
     upload::{IdSecret, Manifest, Record, Stamped, Timestamp, UploadId},
 };
 
-/// Keeps facts in memory under the same contract as [`LocalState`](super::LocalState). Clones share them.
+/// Keeps facts in memory under the same contract as [`LocalState`](super::LocalState). Clones share
+/// them.
 #[derive(Debug, Clone)]
 pub struct MemoryState {
     secret: IdSecret,

@@ -14,7 +14,8 @@ const SHELVES: usize = 16;
 const LEDGERS_MAX: usize = 512;
 const SHELF_LEDGERS_MAX: usize = LEDGERS_MAX / SHELVES;
 
-/// The ledgers that were asked for last. Its mutexes are held for a look-up, never while a file is touched.
+/// The ledgers that were asked for last. Its mutexes are held for a look-up, never while a file is
+/// touched.
 #[derive(Debug)]
 pub(super) struct Cache {
     shelves: Vec<Mutex<Shelf>>,
@@ -44,7 +45,8 @@ impl Cache {
         self.shelf_of(id).find(id)
     }
 
-    /// Keeps a ledger. Where another thread was faster its one is kept and returned, so that all commit through one.
+    /// Keeps a ledger. Where another thread was faster its one is kept and returned, so that all
+    /// commit through one.
     pub(super) fn keep(&self, id: &UploadId, opened: Ledger) -> Arc<Ledger> {
         let mut guard = self.shelf_of(id);
         if let Some(kept) = guard.find(id)
@@ -109,8 +111,8 @@ impl Shelf {
         Some(Arc::clone(&slot.ledger))
     }
 
-    /// Takes out the ledger that was not used for the longest time, where the shelf is full. One that is in use stays:
-    /// a second one of the same upload would let two threads commit at once.
+    /// Takes out the ledger that was not used for the longest time, where the shelf is full. One
+    /// that is in use stays: a second one of the same upload would let two threads commit at once.
     fn make_room(&mut self) -> Option<Slot> {
         if self.ledgers.len() < SHELF_LEDGERS_MAX {
             return None;

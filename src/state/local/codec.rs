@@ -4,9 +4,10 @@
 //!  0 kind u8 │ 1 flags u8 │ 2 count u16 │ 4 crc32 u32 │ 8 at u64 │ 16 a u64 │ 24 b u64 │ 32 data [64]
 //! ```
 //!
-//! The checksum covers the frame (its own field as zero), the ledger's incarnation and the frame's place, so that a
-//! frame copied to another place or ledger is noticed. Text travels in text frames in front of the frame that owns it.
-//! The last frame of a commit carries [`END`]: a reader takes a commit as a whole or not at all.
+//! The checksum covers the frame (its own field as zero), the ledger's incarnation and the frame's
+//! place, so that a frame copied to another place or ledger is noticed. Text travels in text frames
+//! in front of the frame that owns it. The last frame of a commit carries [`END`]: a reader takes a
+//! commit as a whole or not at all.
 
 use super::bytes::{Reader, Writer};
 use crate::upload::{
@@ -256,7 +257,8 @@ const fn form_flag(form: Option<DigestForm>) -> u8 {
 }
 
 impl Frame {
-    /// The fact that these fields tell. Fields that its kind does not use are left to [`Decoder::take`].
+    /// The fact that these fields tell. Fields that its kind does not use are left to
+    /// [`Decoder::take`].
     fn fact(&self, text: Vec<u8>) -> Result<Fact, CodecError> {
         let chunk = || ChunkIndex::new(self.a);
         Ok(match self.kind {
@@ -327,3 +329,6 @@ impl Frame {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

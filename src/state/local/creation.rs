@@ -16,10 +16,12 @@ use crate::state::StateError;
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The empty file of a new ledger, with an exclusive flock. `Exists` if a whole header is there already.
+/// The empty file of a new ledger, with an exclusive flock. `Exists` if a whole header is there
+/// already.
 ///
-/// A header is written only under the file's lock and only where none is: a creation that is still on its way looks
-/// like one that was torn, and must not lose its file to another one. The file is filled in place, never replaced.
+/// A header is written only under the file's lock and only where none is: a creation that is still
+/// on its way looks like one that was torn, and must not lose its file to another one. The file is
+/// filled in place, never replaced.
 pub(super) fn lock_empty(path: &Path) -> Result<File, StateError> {
     for _ in 0..ATTEMPTS {
         let Some(file) = open_or_create(path)? else {

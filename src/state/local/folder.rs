@@ -10,8 +10,8 @@ use crate::{state::Shard, upload::UploadId};
 
 const EXTENSION: &str = ".ledger";
 
-/// Where the ledger of an upload lies below the state folder `root`. Whoever changes the upload holds the flock of
-/// this file.
+/// Where the ledger of an upload lies below the state folder `root`. Whoever changes the upload
+/// holds the flock of this file.
 pub fn ledger_path(root: &Path, id: &UploadId) -> PathBuf {
     root.join(id.shard()).join(format!("{id}{EXTENSION}"))
 }

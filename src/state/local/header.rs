@@ -1,11 +1,12 @@
 //! How a ledger begins: which one it is, and the manifest.
 //!
 //! ```text
-//!  0 magic "PITONLG1" │ 8 json length u32 │ 12 json crc32 u32 │ 16 incarnation u64 │ 24 crc32 of bytes 0..24 │ 28 json
+//!  0 magic "PITONLG1" │ 8 json length u32 │ 12 json crc32 u32 │ 16 incarnation u64
+//!  24 crc32 of bytes 0..24 │ 28 json
 //! ```
 //!
-//! The length has a checksum of its own: else a damaged length would make a ledger full of facts look like one whose
-//! creation was never finished, and a creation would replace it.
+//! The length has a checksum of its own: else a damaged length would make a ledger full of facts
+//! look like one whose creation was never finished, and a creation would replace it.
 
 use std::{
     fs::File,
@@ -43,8 +44,9 @@ pub(super) fn encode(manifest: &Manifest, incarnation: u64) -> io::Result<Vec<u8
     Ok(bytes)
 }
 
-/// Reads the header of a ledger of `file_size` bytes. `None` where it is torn: less than a whole header and nothing
-/// behind it, so that the creation was never answered. `Damaged` where something that was once whole is not any more.
+/// Reads the header of a ledger of `file_size` bytes. `None` where it is torn: less than a whole
+/// header and nothing behind it, so that the creation was never answered. `Damaged` where something
+/// that was once whole is not any more.
 pub(super) fn read(file: &File, file_size: u64) -> Result<Option<Beginning>, StateError> {
     let mut preamble = [0; PREAMBLE];
     if read_up_to(file, &mut preamble, 0)? < PREAMBLE {
@@ -76,7 +78,8 @@ pub(super) fn read(file: &File, file_size: u64) -> Result<Option<Beginning>, Sta
     Ok(Some(Beginning { manifest, incarnation, body }))
 }
 
-/// Length and checksum of the JSON, and the incarnation; `None` if the checksum or the magic is wrong.
+/// Length and checksum of the JSON, and the incarnation; `None` if the checksum or the magic is
+/// wrong.
 fn read_preamble(preamble: &[u8; PREAMBLE]) -> Option<(u32, u32, u64)> {
     let (summed, sum) = preamble.split_first_chunk::<SUMMED>()?;
     let mut reader = Reader::new(summed);

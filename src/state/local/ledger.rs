@@ -37,7 +37,8 @@ pub(super) struct Ledger {
     pub(super) named: AtomicBool,
 }
 
-/// The record as of a state of the file. The file may be longer than the version where its end is torn.
+/// The record as of a state of the file. The file may be longer than the version where its end is
+/// torn.
 #[derive(Debug, Clone)]
 struct View {
     versioned: Versioned,
@@ -116,7 +117,8 @@ impl Ledger {
         Ok(Self { file, incarnation, body, committing, view, named: AtomicBool::new(false) })
     }
 
-    /// The record as the file has it now; costs one fstat where nothing changed. `Unknown` if the file lost its name.
+    /// The record as the file has it now; costs one fstat where nothing changed. `Unknown` if the
+    /// file lost its name.
     pub(super) fn look(&self) -> Result<Versioned, StateError> {
         let mut view = self.view();
         // Under the mutex, so that an older state of the file never replaces a newer view.
@@ -127,8 +129,8 @@ impl Ledger {
         Ok(view.versioned.clone())
     }
 
-    /// Adds `facts`, which give `record`, behind `held`. `settle` is called with the file once it holds them; if it
-    /// fails they are taken back.
+    /// Adds `facts`, which give `record`, behind `held`. `settle` is called with the file once it
+    /// holds them; if it fails they are taken back.
     pub(super) fn commit(
         &self,
         held: &Versioned,
@@ -141,7 +143,8 @@ impl Ledger {
         self.make_way(held, disk)?;
         let frames = codec::encode(facts, Place { incarnation: self.incarnation, at: start });
         if let Err(error) = (disk.append)(&self.file, &frames, start) {
-            // If this fails too, the rest has no end of a commit: readers pass over it, the next commit cuts it off.
+            // If this fails too, the rest has no end of a commit: readers pass over it, the next
+            // commit cuts it off.
             let _ = (disk.cut)(&self.file, start);
             return Err(error.into());
         }
@@ -157,8 +160,8 @@ impl Ledger {
         Ok(versioned)
     }
 
-    /// Writes all bytes once more, after a failed flush: the kernel may take pages for written that never were. Part
-    /// of settling a commit.
+    /// Writes all bytes once more, after a failed flush: the kernel may take pages for written that
+    /// never were. Part of settling a commit.
     pub(super) fn rewrite(&self, disk: &Disk) -> io::Result<()> {
         let mut buffer = vec![0; 64 * 1024];
         let mut at = 0;
@@ -209,7 +212,8 @@ impl Ledger {
             let last = replay.last.or(view.last);
             return Ok(View::of(Replay { last, ..replay }, incarnation, seen));
         }
-        // Facts that were seen before were taken back, after a flush that failed in another process.
+        // Facts that were seen before were taken back, after a flush that failed in another
+        // process.
         let start = Place { incarnation, at: self.body };
         let fresh = Record::new(view.versioned.record.manifest().clone());
         let replay = replay::replay(&self.file, start, fresh, seen.size)?;

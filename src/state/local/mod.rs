@@ -1,8 +1,9 @@
-//! Facts in files: `{root}/{shard}/{id}.ledger`, one per upload, append-only, never replaced while the upload lives.
+//! Facts in files: `{root}/{shard}/{id}.ledger`, one per upload, append-only, never replaced while
+//! the upload lives.
 //!
-//! Several processes may work on one directory: what is kept in memory is compared with the file at every look. Who
-//! may commit is decided by a flock on the ledger, which is not this room's business; a new ledger is locked only
-//! while its header is written.
+//! Several processes may work on one directory: what is kept in memory is compared with the file at
+//! every look. Who may commit is decided by a flock on the ledger, which is not this room's
+//! business; a new ledger is locked only while its header is written.
 
 mod bytes;
 mod cache;
@@ -45,13 +46,14 @@ pub struct LocalState {
     disk: Disk,
     /// Folders of shards whose own names are known to be on the disk.
     rooted: Mutex<HashSet<String>>,
-    /// Ledgers of which a flush failed: they are written anew before the next one, since a flush alone would report
-    /// success for pages that the kernel gave up.
+    /// Ledgers of which a flush failed: they are written anew before the next one, since a flush
+    /// alone would report success for pages that the kernel gave up.
     unsynced: Mutex<HashSet<UploadId>>,
 }
 
 impl LocalState {
-    /// Opens the state folder, `{data_dir}/state`; makes it and its secret where there is none. No ledger is opened.
+    /// Opens the state folder, `{data_dir}/state`; makes it and its secret where there is none. No
+    /// ledger is opened.
     pub fn open(root: &Path) -> Result<Self, StateError> {
         if !root.try_exists()? {
             fs::create_dir_all(root)?;

@@ -27,8 +27,9 @@ pub(super) struct Replay {
 
 /// Adds to `record` the commits between `start` and `file_size`.
 ///
-/// A bad frame with nothing good behind it is where a crash stopped the writer. With something good behind it, bytes
-/// were lost that had been answered: `Damaged`, and so it is where the law refuses a fact.
+/// A bad frame with nothing good behind it is where a crash stopped the writer. With something good
+/// behind it, bytes were lost that had been answered: `Damaged`, and so it is where the law refuses
+/// a fact.
 pub(super) fn replay(
     file: &File,
     start: Place,

@@ -12,14 +12,16 @@ use crate::{durable, upload::IdSecret};
 
 const NAME: &str = "secret";
 
-/// Reads `{root}/secret`; makes it first where there is none. Two processes that start at once get the same one.
-/// `InvalidData` if it has not 32 bytes: another one would orphan every upload whose id was derived under it.
+/// Reads `{root}/secret`; makes it first where there is none. Two processes that start at once get
+/// the same one. `InvalidData` if it has not 32 bytes: another one would orphan every upload whose
+/// id was derived under it.
 pub(super) fn obtain(root: &Path) -> io::Result<IdSecret> {
     let path = root.join(NAME);
     if !path.try_exists()? {
         make(root, &path)?;
     }
-    // Also where another process made it a moment ago: an id that was handed out needs its secret for good.
+    // Also where another process made it a moment ago: an id that was handed out needs its secret
+    // for good.
     durable::sync_folder(root)?;
     let bytes = fs::read(&path)?;
     let bytes = bytes.try_into().map_err(|_| {

@@ -1,12 +1,14 @@
-//! Can the page cache be trusted? A mark in `{root}/boot` tells whether bytes that were written without a flush may
-//! have been lost since: with the machine, while somebody worked here.
+//! Can the page cache be trusted? A mark in `{root}/boot` tells whether bytes that were written
+//! without a flush may have been lost since: with the machine, while somebody worked here.
 //!
 //! ```text
-//!  two slots, at 0 and 4096: magic "PITONBT1" │ sequence u64 │ epoch u64 │ state u64 │ boot [32] │ crc32 u32
+//!  two slots, at 0 and 4096:
+//!  magic "PITONBT1" │ sequence u64 │ epoch u64 │ state u64 │ boot [32] │ crc32 u32
 //! ```
 //!
-//! The file is never replaced, since its flock counts the processes that work here: each holds it shared for its life,
-//! and whoever writes holds it alone. The slots are written in turn, so that one is whole whatever happens.
+//! The file is never replaced, since its flock counts the processes that work here: each holds it
+//! shared for its life, and whoever writes holds it alone. The slots are written in turn, so that
+//! one is whole whatever happens.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -34,8 +36,8 @@ const JOIN_ATTEMPTS: u32 = 1000;
 const RUNNING: u64 = 0;
 const CLEAN: u64 = 1;
 
-/// Tells how often bytes in the page cache may have been lost: the trust epoch. An upload whose record has another
-/// epoch has to be verified before its bytes are believed.
+/// Tells how often bytes in the page cache may have been lost: the trust epoch. An upload whose
+/// record has another epoch has to be verified before its bytes are believed.
 ///
 /// Dropped without [`TrustMark::end`], it stands for a crash.
 #[derive(Debug)]
@@ -57,8 +59,8 @@ struct Mark {
 }
 
 impl TrustMark {
-    /// Begins to work in the state folder `root`, which must be there. Waits for processes that begin or end at the
-    /// same moment.
+    /// Begins to work in the state folder `root`, which must be there. Waits for processes that
+    /// begin or end at the same moment.
     ///
     /// Where the machine does not tell its boot id, every start counts as one after another boot.
     pub fn begin(root: &Path) -> io::Result<Self> {
@@ -79,13 +81,14 @@ impl TrustMark {
         Ok(Self { root: root.to_owned(), file, boot, epoch })
     }
 
-    /// The trust epoch: changes whenever bytes may have been lost, and never comes back to an earlier value.
+    /// The trust epoch: changes whenever bytes may have been lost, and never comes back to an
+    /// earlier value.
     pub const fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Ends work in good order: everything is brought to the disk and said to be there, unless another process still
-    /// works here, who will do so. Nothing may be written after this call.
+    /// Ends work in good order: everything is brought to the disk and said to be there, unless
+    /// another process still works here, who will do so. Nothing may be written after this call.
     pub fn end(self) -> io::Result<()> {
         match self.file.try_lock() {
             Err(TryLockError::WouldBlock) => return Ok(()),
@@ -108,7 +111,8 @@ fn join(file: &File, root: &Path, boot: Sha256Digest) -> io::Result<u64> {
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        // Whoever was alone until here may be overtaken while the lock changes, even by somebody who ends.
+        // Whoever was alone until here may be overtaken while the lock changes, even by somebody
+        // who ends.
         file.lock_shared()?;
         match Marks::read(file)?.newest() {
             Some(mark) if mark.boot == boot && !mark.clean => return Ok(mark.epoch),
@@ -133,7 +137,8 @@ fn write_running(file: &File, root: &Path, boot: Sha256Digest) -> io::Result<()>
     durable::sync_folder(root)
 }
 
-/// An epoch that was never before, where all counting is lost: the seconds since 1970, by the file's own time.
+/// An epoch that was never before, where all counting is lost: the seconds since 1970, by the
+/// file's own time.
 fn unheard_of_epoch(file: &File) -> io::Result<u64> {
     file.set_len(0)?;
     file.write_all_at(&[0], 0)?;
