@@ -1,7 +1,8 @@
 //! Facts as bytes: frames of 96 bytes, little-endian.
 //!
 //! ```text
-//!  0 kind u8 │ 1 flags u8 │ 2 count u16 │ 4 crc32 u32 │ 8 at u64 │ 16 a u64 │ 24 b u64 │ 32 data [64]
+//!  0 kind u8 │ 1 flags u8 │ 2 count u16 │ 4 crc32 u32 │ 8 at u64 │ 16 a u64 │ 24 b u64
+//! 32 data [64]
 //! ```
 //!
 //! The checksum covers the frame (its own field as zero), the ledger's incarnation and the frame's
