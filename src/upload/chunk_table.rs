@@ -53,12 +53,6 @@ impl ChunkTable {
     pub const fn first_missing(&self) -> ChunkIndex {
         self.first_missing
     }
-
-    /// The sealed chunk with the highest number.
-    pub fn last(&self) -> Option<ChunkIndex> {
-        self.blocks.values().rev().find_map(|block| block.keys().next_back().copied())
-    }
-
     /// The sealed chunks, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (ChunkIndex, &SealedChunk)> {
         self.blocks.values().flat_map(|block| block.iter().map(|(index, chunk)| (*index, chunk)))
@@ -69,6 +63,12 @@ impl ChunkTable {
         self.blocks
             .range(chunk.get() / BLOCK..)
             .flat_map(move |(_, block)| block.range(chunk..).map(|(index, chunk)| (*index, chunk)))
+    }
+
+    /// The sealed chunk with the highest index.
+    pub(super) fn last(&self) -> Option<(ChunkIndex, &SealedChunk)> {
+        let last = self.blocks.values().rev().find_map(|block| block.last_key_value());
+        last.map(|(index, chunk)| (*index, chunk))
     }
 
     /// Adds or moves a chunk.

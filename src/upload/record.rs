@@ -268,10 +268,11 @@ impl Record {
     fn declare(&mut self, length: Length) -> Result<(), LawError> {
         self.phase.after(PhaseEvent::Receive)?;
         let layout = self.layout.with_length(length)?;
-        // Not the end of the prefix: a chunk behind a gap would lie outside of the file, or be too long for its place.
-        let last = self.chunks.last().map(|last| self.layout.end(last)).transpose()?;
-        let stored = last.unwrap_or_default();
-        if length.end() < stored {
+        // Chunks come in any order: not the prefix counts, but the last chunk that is there.
+        if let Some((last, sealed)) = self.chunks.last()
+            && layout.chunk_len(last) != Ok(sealed.length)
+        {
+            let stored = self.layout.end(last)?;
             return Err(LawError::TooShort { length, stored });
         }
         self.layout = layout;
@@ -287,5 +288,62 @@ impl Record {
 
     fn touch(&mut self, at: Timestamp) {
         self.last_activity = self.last_activity.max(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        state::contract::{id, manifest, sealed, stamped},
+        upload::Phase,
+    };
+
+    fn with(facts: &[Fact]) -> Record {
+        let mut record = Record::new(manifest(&id("c0"), None));
+        for fact in facts {
+            record.apply(&stamped(1, fact.clone())).unwrap();
+        }
+        record
+    }
+
+    fn length(bytes: u64) -> Fact {
+        Fact::Length(Length::new(bytes).unwrap())
+    }
+
+    #[test]
+    fn a_length_cannot_cut_off_a_chunk_behind_a_gap() {
+        // Chunks of four bytes; the one behind the gap ends at byte 12.
+        let open = with(&[sealed(2, 4)]);
+        for bytes in [0, 1, 8, 9, 11] {
+            let mut record = open.clone();
+            let refused = record.apply(&stamped(2, length(bytes)));
+            assert!(matches!(refused, Err(LawError::TooShort { .. })), "{bytes}: {refused:?}");
+            assert_eq!(record, open);
+        }
+        let mut record = open;
+        for fact in [length(12), sealed(0, 4), sealed(1, 4)] {
+            record.apply(&stamped(2, fact)).unwrap();
+        }
+        assert_eq!((record.phase(), record.prefix_end().get()), (Phase::Received, 12));
+    }
+
+    #[test]
+    fn an_expired_upload_gets_no_length() {
+        let expired = with(&[sealed(0, 4), Fact::Expired]);
+        let mut record = expired.clone();
+        assert!(matches!(record.apply(&stamped(2, length(4))), Err(LawError::Move(_))));
+        assert_eq!(record, expired);
+    }
+
+    #[test]
+    fn a_part_cannot_be_absorbed_into_one_that_begins_behind_it() {
+        let record = with(&[sealed(0, 4), sealed(1, 4)]);
+        let [first, second] = [0, 1].map(|k| PartId::new(ChunkIndex::new(k).unwrap()));
+        let backwards = Fact::Absorbed { part: first, into: second };
+        assert!(record.clone().apply(&stamped(2, backwards)).is_err());
+        let mut record = record;
+        record.apply(&stamped(2, Fact::Absorbed { part: second, into: first })).unwrap();
+        assert_eq!(record.last_in(first), ChunkIndex::new(1).ok());
     }
 }
