@@ -1,6 +1,7 @@
 //! A resumable-upload server: tus 1.0.0 and numbered chunks over one verified, crash-safe store.
 
 pub mod config;
+pub mod server;
 
 pub mod service;
 
@@ -11,6 +12,7 @@ pub mod ingest;
 
 pub mod hold;
 pub mod merger;
+pub mod reaper;
 
 pub mod lock;
 pub mod state;

@@ -374,6 +374,14 @@ impl Held {
         Some(start.saturating_add(record.chunks().get(last)?.length))
     }
 
+    /// Removes the bytes of an upload whose deadline passed; a last fact stays, so that 410 can be told from 404.
+    pub fn expire(mut self) -> Result<(), HoldError> {
+        self.certainty = Certainty::InDoubt;
+        self.tail = None;
+        self.storage().remove_upload(self.id())?;
+        self.commit([Fact::Expired], Flush::Lazy)
+    }
+
     /// What memory says of the bytes may be wrong: the next holder compares ledger and parts again.
     pub fn doubt(&mut self) {
         self.certainty = Certainty::InDoubt;

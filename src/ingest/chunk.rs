@@ -17,8 +17,8 @@ use crate::{
     lock::Manner,
     storage::{Staged, Storage},
     upload::{
-        ChunkIndex, ChunkKey, ChunkSize, Dialect, Fact, Layout, Manifest, Phase, Record,
-        Sha256Digest, UploadId,
+        ChunkCount, ChunkIndex, ChunkKey, ChunkSize, Dialect, Fact, Layout, Length, Manifest,
+        Phase, Record, Sha256Digest, UploadId,
     },
 };
 
@@ -258,8 +258,8 @@ fn agreed_layout(record: &Record, given: Option<&Layout>) -> Result<Layout, Inge
     let Some(given) = given else { return Ok(*stored) };
     let fields = [
         ("chunk_size", Some(stored.chunk_size().get()), Some(given.chunk_size().get())),
-        ("size", stored.length().map(|l| l.get()), given.length().map(|l| l.get())),
-        ("total", stored.total().map(|t| t.get()), given.total().map(|t| t.get())),
+        ("size", stored.length().map(Length::get), given.length().map(Length::get)),
+        ("total", stored.total().map(ChunkCount::get), given.total().map(ChunkCount::get)),
     ];
     let differs = |(_, stored, given): &&(_, Option<u64>, Option<u64>)| {
         stored.is_some() && given.is_some() && stored != given
@@ -275,7 +275,7 @@ fn agreed_layout(record: &Record, given: Option<&Layout>) -> Result<Layout, Inge
                 stored.with_length(length).map_err(|error| HoldError::Law(error.into()))?;
             match (declared.total(), given.total()) {
                 (own, Some(other)) if own != Some(other) => {
-                    let (field, stored, given) = ("total", own.map(|t| t.get()), other.get());
+                    let (field, stored, given) = ("total", own.map(ChunkCount::get), other.get());
                     Err(IngestError::LayoutMismatch(LayoutMismatch { field, stored, given }))
                 }
                 _ => Ok(declared),

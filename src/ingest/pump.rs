@@ -215,12 +215,13 @@ impl<'a, S: Sink> Line<'a, S> {
     async fn take(&mut self, bytes: &[u8], gate: &mut Gate<'_>) -> Result<Option<End>, HoldError> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let buffer = match &mut self.filling {
-                Some(buffer) => buffer,
-                None => tokio::select! {
+            let buffer = if let Some(buffer) = &mut self.filling {
+                buffer
+            } else {
+                tokio::select! {
                     buffer = self.transfers.pool.take() => self.filling.insert(buffer),
                     end = interrupted(&mut gate.leave, gate.stop) => return Ok(Some(end)),
-                },
+                }
             };
             rest = buffer.fill(rest);
             if buffer.is_full() {

@@ -9,8 +9,8 @@ use crate::{
     hold::{Held, HoldError},
     storage::Published,
     upload::{
-        ChunkIndex, CompositeDigest, CompositeMismatch, DigestForm, Fact, FinalName, Finished,
-        Length, NameParts, PartId, Record, Sha256Digest,
+        ChunkCount, ChunkIndex, CompositeDigest, CompositeMismatch, DigestForm, Fact, FinalName,
+        Finished, Length, NameParts, PartId, Record, Sha256Digest,
     },
 };
 
@@ -58,7 +58,7 @@ fn missing(record: &Record) -> Vec<ChunkIndex> {
 }
 
 fn differing(record: &Record, list: &[Sha256Digest]) -> Result<Vec<ChunkIndex>, MergeError> {
-    let total = record.layout().total().map_or(0, |total| total.get());
+    let total = record.layout().total().map_or(0, ChunkCount::get);
     if u64::try_from(list.len()) != Ok(total) {
         return Err(MergeError::ListLength);
     }

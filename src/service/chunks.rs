@@ -115,18 +115,15 @@ impl Service {
             Err(Refusal::Problem(Problem::AmbiguousUpload)) => None,
             found => found?,
         };
-        let layout = match &found {
-            Some(view) => {
-                if view.record.layout().length().is_some() {
-                    upload.fits(view.record.layout())?;
-                }
-                upload.condition.check(view.record.chunks().get(upload.index))?;
-                upload.layout().ok()
+        let stored = found.as_ref().and_then(|view| view.record.chunks().get(upload.index));
+        upload.condition.check(stored)?;
+        let layout = if let Some(view) = &found {
+            if view.record.layout().length().is_some() {
+                upload.fits(view.record.layout())?;
             }
-            None => {
-                upload.condition.check(None)?;
-                Some(upload.layout()?)
-            }
+            upload.layout().ok()
+        } else {
+            Some(upload.layout()?)
         };
         let metadata = tus::Metadata::named(upload.name.filename.as_deref()).verbatim;
         let digests = upload.digests;

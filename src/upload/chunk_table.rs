@@ -53,6 +53,7 @@ impl ChunkTable {
     pub const fn first_missing(&self) -> ChunkIndex {
         self.first_missing
     }
+
     /// The sealed chunks, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (ChunkIndex, &SealedChunk)> {
         self.blocks.values().flat_map(|block| block.iter().map(|(index, chunk)| (*index, chunk)))
