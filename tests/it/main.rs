@@ -1,1 +1,31 @@
-fn main() {}
+//! The outside tests: the real program, asked over real sockets.
+//!
+//! Nothing here links the library. A test starts `piton` on a folder of its own, speaks HTTP to it
+//! with the hand-written client of [`client`], and looks at the folder with [`disk`]. Comments
+//! name the conformance rows that a test stands for.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::format_collect,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test may fail loudly, tell the time, and clean up after itself"
+)]
+
+mod chunks;
+mod client;
+mod digest;
+mod disk;
+mod random;
+mod server;
+mod tus;
+
+mod crash;
+mod same_bytes;
+mod takeover;
+mod tus_core;
+mod tus_head;
+mod tus_patch;
