@@ -10,6 +10,7 @@
     clippy::as_conversions,
     clippy::cast_possible_truncation,
     clippy::format_collect,
+    clippy::needless_pass_by_value,
     clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "a test may fail loudly, tell the time, and clean up after itself"
@@ -26,6 +27,7 @@ mod tus;
 mod crash;
 mod same_bytes;
 mod takeover;
+mod tidy;
 mod tus_core;
 mod tus_head;
 mod tus_patch;
