@@ -3,7 +3,7 @@
 //! Each check is a function from text to a list of complaints, and each is shown to complain about
 //! a small wrong text before it is let loose on the whole tree.
 
-mod clauses;
+pub mod clauses;
 mod doors;
 mod hosts;
 mod imports;
