@@ -70,8 +70,8 @@ fn differing(record: &Record, list: &[Sha256Digest]) -> Result<Vec<ChunkIndex>, 
         .collect())
 }
 
-/// Checks, absorbs what is left, and makes the file visible. The order is the promise: bytes durable → intent durable
-/// → rename → folder durable → fact durable → answer → leftovers removed.
+/// Checks, absorbs what is left, and makes the file visible. The order is the promise: bytes
+/// durable → intent durable → rename → folder durable → fact durable → answer → leftovers removed.
 pub(super) fn publish(
     held: &mut Held,
     demand: &MergeDemand,
@@ -120,7 +120,8 @@ fn trim(held: &mut Held) -> Result<(PartId, Length), MergeError> {
     Ok((part, length))
 }
 
-/// A failed fsync is final: the bytes may be gone although they can still be read. Their chunks are asked for again.
+/// A failed fsync is final: the bytes may be gone although they can still be read. Their chunks are
+/// asked for again.
 fn sync_or_drop(held: &mut Held, part: PartId) -> Result<(), MergeError> {
     let blob = held.storage().open_part(held.id(), part).map_err(HoldError::Io)?;
     let Err(error) = blob.sync() else { return Ok(()) };
@@ -136,8 +137,8 @@ fn first_name(held: &Held, composite: Option<Sha256Digest>, options: &MergeOptio
     options.template.render(&NameParts { id: &manifest.id, filename, at: held.now(), composite })
 }
 
-/// Publishes under the first name that is free. Each try is written down before it is made, so that a crash can tell
-/// whose file it finds.
+/// Publishes under the first name that is free. Each try is written down before it is made, so that
+/// a crash can tell whose file it finds.
 fn appear(
     held: &mut Held,
     part: PartId,
@@ -161,7 +162,8 @@ fn appear(
     Err(HoldError::Io(std::io::Error::other("every name for the file is taken")).into())
 }
 
-/// Back to the complete set, unless the file did appear: then the next holder finds it and finishes.
+/// Back to the complete set, unless the file did appear: then the next holder finds it and
+/// finishes.
 fn give_up(held: &mut Held, name: &FinalName) {
     let base_left = base(held).map(|part| held.storage().part_size(held.id(), part));
     if !matches!(base_left, Some(Ok(Some(_)))) {

@@ -1,4 +1,5 @@
-//! Index, count, size, length and offset are five types (invariant I7); every conversion is checked.
+//! Index, count, size, length and offset are five types (invariant I7); every conversion is
+//! checked.
 
 use std::fmt;
 
