@@ -95,7 +95,8 @@ pub(super) fn publish(
     if let Err(error) = held.storage().remove_upload(held.id()) {
         tracing::warn!(id = %held.id(), %error, "could not remove the folder of a finished upload");
     }
-    tracing::info!(id = %held.id(), name = %finished.name, length = length.get(), "upload finished");
+    let id = held.id();
+    tracing::info!(%id, name = %finished.name, length = length.get(), "upload finished");
     Ok(finished)
 }
 
@@ -125,7 +126,7 @@ fn trim(held: &mut Held) -> Result<(PartId, Length), MergeError> {
 fn sync_or_drop(held: &mut Held, part: PartId) -> Result<(), MergeError> {
     let blob = held.storage().open_part(held.id(), part).map_err(HoldError::Io)?;
     let Err(error) = blob.sync() else { return Ok(()) };
-    tracing::error!(id = %held.id(), %error, "could not flush a part; its chunks are asked for again");
+    tracing::error!(id = %held.id(), %error, "could not flush a part, asking for its chunks again");
     let chunks: Vec<ChunkIndex> = held.record().chunks().iter().map(|(chunk, _)| chunk).collect();
     held.drop_chunks(&chunks)?;
     Err(HoldError::Io(error).into())

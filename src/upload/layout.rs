@@ -41,9 +41,7 @@ impl TryFrom<StoredLayout> for Layout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
     /// Neither `max(1, ceil(length / chunk_size))` nor `max(1, floor(length / chunk_size))`.
-    #[error(
-        "a file of {length} bytes in chunks of {chunk_size} has {ceil} or {floor} chunks, not {total}"
-    )]
+    #[error("{length} bytes in chunks of {chunk_size} are {ceil} or {floor} chunks, not {total}")]
     Total {
         /// Bytes of the file.
         length: u64,

@@ -86,7 +86,7 @@ enum Piece {
 pub enum ParseTemplateError {
     /// A placeholder that does not exist.
     #[error(
-        "unknown placeholder {{{0}}}; there are {{stem}} {{ext}} {{time}} {{digest8}} {{digest}} {{id}}"
+        "no placeholder {{{0}}}; there are {{stem}} {{ext}} {{time}} {{digest8}} {{digest}} {{id}}"
     )]
     Placeholder(String),
     /// A brace without its partner.
