@@ -3,7 +3,7 @@
 //! ```text
 //! {data_dir}/uploads/{id}/{k}.part   bytes of unfinished uploads
 //! {data_dir}/files/{name}            finished files; nothing unfinished is ever seen here
-//! {data_dir}/tmp/{token}             staging, on one file system with the rest: adopting is a rename
+//! {data_dir}/tmp/{token}             staging, on the same file system: adopting is a rename
 //! ```
 
 mod file;
