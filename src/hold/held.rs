@@ -12,8 +12,8 @@ use crate::{
     state::Versioned,
     storage::{Blob, Staged, Storage},
     upload::{
-        ChunkIndex, Fact, Offset, OutOfRange, PartId, Phase, Record, Sha256Digest, Stamped,
-        Timestamp, UploadId,
+        ChunkIndex, Fact, LawError, Length, Offset, OutOfRange, PartId, Phase, Record,
+        Sha256Digest, Stamped, Timestamp, UploadId,
     },
 };
 
@@ -35,6 +35,8 @@ pub struct Held {
     current: Versioned,
     pub(super) tail: Option<Tail>,
     pub(super) certainty: Certainty,
+    /// Chunks that this hold sealed under [`Durability::Ack`] and that no flush has covered yet.
+    unsynced: Vec<ChunkIndex>,
     locks: Option<(FileLock, UploadGuard)>,
 }
 
@@ -52,8 +54,14 @@ impl Held {
         (guard, lock): (UploadGuard, FileLock),
         current: Versioned,
     ) -> Self {
-        let certainty = Certainty::Sure;
-        Self { holds: holds.clone(), current, tail: None, certainty, locks: Some((lock, guard)) }
+        Self {
+            holds: holds.clone(),
+            current,
+            tail: None,
+            certainty: Certainty::Sure,
+            unsynced: Vec::new(),
+            locks: Some((lock, guard)),
+        }
     }
 
     pub(super) fn open(
@@ -64,12 +72,8 @@ impl Held {
         let warm = holds.take_warm(&current);
         let mut held = Self::fresh(holds, locks, current);
         match warm {
-            Some(warm) if warm.is_undisturbed()? => held.tail = warm.tail,
-            _ => {
-                held.certainty = Certainty::InDoubt;
-                held.reconcile()?;
-                held.certainty = Certainty::Sure;
-            }
+            Some(warm) if holds.is_undisturbed(&warm, &held.current)? => held.tail = warm.tail,
+            _ => held.all_or_doubt(Self::reconcile)?,
         }
         Ok(held)
     }
@@ -182,13 +186,15 @@ impl Held {
         chunk: ChunkIndex,
         hashing: Hashing,
     ) -> Result<&mut Tail, HoldError> {
-        let there = self.tail.take().filter(|tail| tail.chunk == chunk);
-        let spot = match there {
-            Some(tail) => tail,
-            None => self.spot_for(chunk)?,
-        };
-        let tail = self.attach(spot, hashing)?;
-        Ok(self.tail.insert(tail))
+        let open = self.all_or_doubt(|this| {
+            let there = this.tail.take().filter(|tail| tail.chunk == chunk);
+            let spot = match there {
+                Some(tail) => tail,
+                None => this.spot_for(chunk)?,
+            };
+            this.attach(spot, hashing)
+        })?;
+        Ok(self.tail.insert(open))
     }
 
     fn spot_for(&self, chunk: ChunkIndex) -> Result<Tail, HoldError> {
@@ -218,57 +224,79 @@ impl Held {
 
     /// Seals the tail's chunk, which is whole, and moves on behind it.
     pub fn seal_tail(&mut self) -> Result<(), HoldError> {
+        self.all_or_doubt(Self::seal_open_tail)
+    }
+
+    fn seal_open_tail(&mut self) -> Result<(), HoldError> {
         let Some(mut tail) = self.tail.take() else { return Ok(()) };
         let (chunk, part) = (tail.chunk, tail.part);
         let digest = tail.digest();
         if digest.is_none() && self.durability() == Durability::Ack {
             // Without a digest nobody can tell after a power loss whether the bytes are the right
             // ones.
-            tail.blob()?.sync()?;
+            self.sync_or_lose(&tail)?;
         }
         let superseded = self.record().chunks().get(chunk).map(|sealed| sealed.part);
         let sealed = Fact::Sealed { chunk, length: tail.length, digest, part };
-        self.certainty = Certainty::InDoubt;
         self.commit([sealed], Flush::Lazy)?;
+        if self.durability() == Durability::Ack {
+            self.unsynced.push(chunk);
+        }
         match Tail::behind(self.record(), (chunk, part), self.chunks_per_part()) {
             Some(next) => {
                 tail.move_on(next.chunk, next.base);
                 self.tail = Some(tail);
             }
-            None if self.durability() == Durability::Ack => tail.blob()?.sync()?,
+            None if self.durability() == Durability::Ack => self.sync_or_lose(&tail)?,
             None => {}
         }
-        if let Some(old) = superseded.filter(|old| *old != part) {
-            self.clear_dead_bytes(old)?;
+        match superseded.filter(|old| *old != part) {
+            Some(old) => self.clear_dead_bytes(old),
+            None => Ok(()),
         }
-        self.certainty = Certainty::Sure;
-        Ok(())
+    }
+
+    /// Waits until the tail's part is on the disk. A failed fsync is final: what this hold stored
+    /// may be gone although it can still be read, so it is asked for again.
+    fn sync_or_lose(&mut self, tail: &Tail) -> Result<(), HoldError> {
+        let lost = std::mem::take(&mut self.unsynced);
+        let Err(error) = tail.blob()?.sync() else { return Ok(()) };
+        tracing::error!(id = %self.id(), %error, "could not flush a part; its new bytes are asked for again");
+        tail.blob()?.truncate(tail.base)?;
+        self.drop_chunks(&lost)?;
+        Err(error.into())
     }
 
     /// Ends an append: gives back what was reserved, forgets bytes that lie in front of sealed
     /// ones, and keeps the promise of the durability policy for what is about to be told.
     pub fn close_tail(&mut self) -> Result<(), HoldError> {
-        self.certainty = Certainty::InDoubt;
-        if let Some(tail) = self.tail.take() {
-            let useful = tail.chunk == self.record().chunks().first_missing();
-            let end = tail.base.saturating_add(if useful { tail.length } else { 0 });
-            if tail.is_open() {
-                tail.blob()?.truncate(end)?;
+        self.all_or_doubt(|this| {
+            if let Some(tail) = this.tail.take() {
+                this.close_open_tail(tail)?;
             }
-            if useful {
-                self.tail = Some(tail);
+            this.write_down_activity()
+        })
+    }
+
+    fn close_open_tail(&mut self, tail: Tail) -> Result<(), HoldError> {
+        let useful = tail.chunk == self.record().chunks().first_missing();
+        let end = tail.base.saturating_add(if useful { tail.length } else { 0 });
+        if tail.is_open() {
+            tail.blob()?.truncate(end)?;
+            if self.durability() == Durability::Ack {
+                // Also where the tail itself is not kept: chunks in front of it lie in the same
+                // part.
+                self.sync_or_lose(&tail)?;
             }
         }
-        self.write_down_activity()?;
-        self.certainty = Certainty::Sure;
+        self.tail = useful.then_some(tail);
         Ok(())
     }
 
     fn write_down_activity(&mut self) -> Result<(), HoldError> {
         let flush = self.durability().of_answer();
         let promise = match &self.tail {
-            Some(tail) if flush == Flush::Durable && tail.is_open() => {
-                tail.blob()?.sync()?;
+            Some(tail) if flush == Flush::Durable => {
                 let (chunk, length) = (tail.chunk, tail.length);
                 tail.digest().map(|digest| Fact::Tail { chunk, length, digest })
             }
@@ -280,6 +308,24 @@ impl Held {
             None if quiet || flush == Flush::Durable => self.commit([Fact::Touched], flush),
             None => Ok(()),
         }
+    }
+
+    /// Writes down the length of an upload that had none. Bytes that end with it are a whole chunk
+    /// now.
+    pub fn declare(&mut self, length: Length, hashing: Hashing) -> Result<(), HoldError> {
+        let stored = self.offset().map_err(law)?;
+        if stored > length.end() {
+            return Err(HoldError::Law(LawError::TooShort { length, stored }));
+        }
+        self.commit([Fact::Length(length)], Flush::Lazy)?;
+        let record = self.record();
+        let chunk = record.chunks().first_missing();
+        let whole = record.layout().chunk_len(chunk).ok();
+        if !record.is_complete() && whole == Some(self.tail_length()) {
+            self.open_tail(chunk, hashing)?;
+            self.seal_tail()?;
+        }
+        Ok(())
     }
 
     /// After a failed write: cuts the tail back to what is known of it, so that its length stays
@@ -312,12 +358,20 @@ impl Held {
         (chunk, length): (ChunkIndex, u64),
         digest: Option<Sha256Digest>,
     ) -> Result<(), HoldError> {
+        self.all_or_doubt(|this| this.adopt_as_part(staged, (chunk, length), digest))
+    }
+
+    fn adopt_as_part(
+        &mut self,
+        staged: Box<dyn Staged>,
+        (chunk, length): (ChunkIndex, u64),
+        digest: Option<Sha256Digest>,
+    ) -> Result<(), HoldError> {
         self.drop_empty_tail();
         let superseded = self.record().chunks().get(chunk).map(|sealed| sealed.part);
         let part = self.part_for(chunk);
         let carried = self.carry_tail(staged.as_blob(), chunk, length)?;
         let flush = self.durability().of_answer();
-        self.certainty = Certainty::InDoubt;
         let id = self.id().clone();
         self.storage().adopt(staged, &id, part, flush)?;
         self.commit([Fact::Sealed { chunk, length, digest, part }], flush)?;
@@ -325,11 +379,8 @@ impl Held {
         if let (Some(base), Some(tail)) = (carried, &mut self.tail) {
             *tail = Tail::new(tail.chunk, part, base, tail.length);
         }
-        for old in [superseded, outlived].into_iter().flatten().filter(|old| *old != part) {
-            self.clear_dead_bytes(old)?;
-        }
-        self.certainty = Certainty::Sure;
-        Ok(())
+        let dead = [superseded, outlived].into_iter().flatten().filter(|old| *old != part);
+        dead.into_iter().try_for_each(|old| self.clear_dead_bytes(old))
     }
 
     /// A name for the new part of `chunk` that neither a sealed chunk nor the tail uses.
@@ -391,6 +442,18 @@ impl Held {
     /// What memory says of the bytes may be wrong: the next holder compares ledger and parts again.
     pub fn doubt(&mut self) {
         self.certainty = Certainty::InDoubt;
+    }
+
+    /// Work that leaves ledger, bytes and memory in agreement only if it succeeds. An earlier doubt
+    /// stays.
+    pub fn all_or_doubt<T, E>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let before = std::mem::replace(&mut self.certainty, Certainty::InDoubt);
+        let done = work(self)?;
+        self.certainty = before;
+        Ok(done)
     }
 
     /// Removes bytes and facts, in this order: what dies in between is found again as an upload

@@ -10,7 +10,7 @@ mod tail;
 
 use std::{
     collections::HashMap,
-    fmt, io,
+    fmt, io, iter,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -115,19 +115,6 @@ struct Warm {
     version: Version,
     tail: Option<Tail>,
     used: bool,
-}
-
-impl Warm {
-    /// Another process may have appended to the tail without a word in the ledger.
-    fn is_undisturbed(&self) -> io::Result<bool> {
-        match &self.tail {
-            Some(tail) if tail.is_open() => {
-                Ok(tail.blob()?.size()? == tail.base.saturating_add(tail.length))
-            }
-            Some(_) => Ok(false),
-            None => Ok(true),
-        }
-    }
 }
 
 /// Was an upload made, or was it there?
@@ -312,10 +299,28 @@ impl Holds {
             Err(StateError::Exists) => return self.find_held(manifest, guard),
             Err(error) => return Err((error.into(), None)),
         };
-        match self.lock_file(guard.id()) {
-            Ok(lock) => Ok((Held::fresh(self, (guard, lock), created), Origin::Created)),
-            Err(error) => Err((error, Some(guard))),
+        let lock = match self.lock_file(guard.id()) {
+            Ok(lock) => lock,
+            Err(error) => return Err((error, Some(guard))),
+        };
+        match self.clear_ground(&created) {
+            Ok(()) => Ok((Held::fresh(self, (guard, lock), created), Origin::Created)),
+            Err(error) => Err((error, None)),
         }
+    }
+
+    /// An id that is derived from a key comes again, and a power loss may have taken its ledger and
+    /// left its bytes.
+    fn clear_ground(&self, created: &Versioned) -> Result<(), HoldError> {
+        let manifest = created.record.manifest();
+        if manifest.key.is_none() {
+            return Ok(());
+        }
+        if self.state.load(&manifest.id)?.version != created.version {
+            // Another process was faster than the lock, and these are its bytes.
+            return Err(HoldError::Busy);
+        }
+        Ok(self.storage.remove_upload(&manifest.id)?)
     }
 
     /// The upload that has the id already, unless it is expired: then it goes, and the next try
@@ -341,16 +346,31 @@ impl Holds {
         })
     }
 
-    /// Bytes behind the sealed prefix, as the size of the part that would hold them says.
+    /// Another process may have appended without a word in the ledger.
+    fn is_undisturbed(&self, warm: &Warm, current: &Versioned) -> Result<bool, HoldError> {
+        match &warm.tail {
+            Some(tail) if tail.is_open() => {
+                Ok(tail.blob()?.size()? == tail.base.saturating_add(tail.length))
+            }
+            Some(_) => Ok(false),
+            None if current.record.phase() != Phase::Receiving => Ok(true),
+            None => Ok(self.visible_tail(current)? == 0),
+        }
+    }
+
+    /// Bytes behind the sealed prefix, as the sizes of the parts say that may hold them: the one
+    /// that the prefix ends in, or one of their own.
     fn visible_tail(&self, current: &Versioned) -> Result<u64, HoldError> {
         let record = &*current.record;
         let id = &record.manifest().id;
-        let behind = Tail::behind_prefix(record, self.options.chunks_per_part);
         let next = record.chunks().first_missing();
-        let (part, base) =
-            behind.map_or((free_part(record, next), 0), |tail| (tail.part, tail.base));
-        let size = self.storage.part_size(id, part)?.unwrap_or(0);
-        Ok(size.saturating_sub(base))
+        let own = Tail::new(next, free_part(record, next), 0, 0);
+        let mut longest = 0;
+        for tail in iter::once(own).chain(Tail::behind_prefix(record, u64::MAX)) {
+            let size = self.storage.part_size(id, tail.part)?.unwrap_or(0);
+            longest = size.saturating_sub(tail.base).max(longest);
+        }
+        Ok(longest)
     }
 
     fn warm(&self) -> std::sync::MutexGuard<'_, HashMap<UploadId, Warm>> {

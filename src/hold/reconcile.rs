@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     HoldError,
-    held::{Certainty, Held, law},
+    held::{Held, law},
     tail::{Tail, copy_range, hash_range, open_for_append},
 };
 use crate::{
@@ -27,15 +27,18 @@ impl Held {
         if !self.record().phase().takes_bytes() {
             return Ok(());
         }
+        // Dead bytes go first: once a chunk is dropped, older bytes of it would look like a tail.
+        self.tail = self.tail_candidate()?;
+        self.cut_leftovers()?;
         self.drop_unreadable()?;
         let suspicious = self.record().epoch() < self.trust_epoch();
         if suspicious {
             self.drop_unverified()?;
+            self.check_tail()?;
         }
         self.tail = self.find_tail()?;
         self.cut_leftovers()?;
         if suspicious {
-            self.check_tail()?;
             let epoch = self.trust_epoch();
             self.commit([Fact::Verified { epoch }], Flush::Lazy)?;
         }
@@ -114,12 +117,11 @@ impl Held {
 
     /// Takes chunks out whose bytes are lost or wrong; they are asked for again.
     pub fn drop_chunks(&mut self, chunks: &[ChunkIndex]) -> Result<(), HoldError> {
-        self.certainty = Certainty::InDoubt;
-        self.tail = None;
-        self.drop_all(chunks)?;
-        self.reconcile()?;
-        self.certainty = Certainty::Sure;
-        Ok(())
+        self.all_or_doubt(|this| {
+            this.tail = None;
+            this.drop_all(chunks)?;
+            this.reconcile()
+        })
     }
 
     fn drop_all(&mut self, chunks: &[ChunkIndex]) -> Result<(), HoldError> {
@@ -154,9 +156,6 @@ impl Held {
     /// that no fact names yet. Whole chunks among them are sealed.
     fn find_tail(&mut self) -> Result<Option<Tail>, HoldError> {
         loop {
-            if self.record().is_complete() {
-                return Ok(None);
-            }
             let Some(mut tail) = self.tail_candidate()? else { return Ok(None) };
             let whole = self.record().layout().chunk_len(tail.chunk).map_err(law)?;
             if tail.length < whole || whole == 0 {
@@ -168,6 +167,9 @@ impl Held {
     }
 
     fn tail_candidate(&self) -> Result<Option<Tail>, HoldError> {
+        if self.record().is_complete() {
+            return Ok(None);
+        }
         let parts = self.part_sizes()?;
         let record = self.record();
         let chunk = record.chunks().first_missing();
@@ -211,9 +213,10 @@ impl Held {
     }
 
     /// After a power loss only a promised tail is trusted, and only if its bytes are those that
-    /// were promised.
-    fn check_tail(&mut self) -> Result<(), HoldError> {
-        let Some(mut tail) = self.tail.take() else { return Ok(()) };
+    /// were promised. Whatever else lies there is cut off, also whole chunks that were never
+    /// sealed.
+    fn check_tail(&self) -> Result<(), HoldError> {
+        let Some(tail) = self.tail_candidate()? else { return Ok(()) };
         let blob = self.storage().open_part(self.id(), tail.part)?;
         let kept = match self.record().promised_tail() {
             Some((chunk, length, digest)) if chunk == tail.chunk && length <= tail.length => {
@@ -222,10 +225,7 @@ impl Held {
             }
             _ => 0,
         };
-        blob.truncate(tail.base.saturating_add(kept))?;
-        tail.length = kept;
-        self.tail = (kept > 0).then_some(tail);
-        Ok(())
+        Ok(blob.truncate(tail.base.saturating_add(kept))?)
     }
 
     /// Copies `length` bytes of one part into another.

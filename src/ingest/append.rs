@@ -151,7 +151,12 @@ impl Appender {
             }
         }
         let deadline = self.held.deadline();
-        Ok(Appended { offset: self.at, end, deadline, finished, failure })
+        let offset = match failure {
+            None => self.at,
+            // What was written may have been lost again.
+            Some(_) => self.at.min(self.held.offset()?),
+        };
+        Ok(Appended { offset, end, deadline, finished, failure })
     }
 }
 

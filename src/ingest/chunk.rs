@@ -12,13 +12,12 @@ use super::{
 };
 use crate::{
     blocking,
-    durable::Flush,
     hold::{Hashing, Held, HoldError},
     lock::Manner,
     storage::{Staged, Storage},
     upload::{
-        ChunkCount, ChunkIndex, ChunkKey, ChunkSize, Dialect, Fact, Layout, Length, Manifest,
-        Phase, Record, Sha256Digest, UploadId,
+        ChunkCount, ChunkIndex, ChunkKey, ChunkSize, Dialect, Layout, Length, Manifest, Phase,
+        Record, Sha256Digest, UploadId,
     },
 };
 
@@ -208,21 +207,22 @@ impl Ingest {
         put: &ChunkPut,
         chunk: StagedChunk,
     ) -> Result<ChunkFate, IngestError> {
+        if let (None, Some(length)) =
+            (held.record().layout().length(), put.layout.and_then(|layout| layout.length()))
+        {
+            held.declare(length, self.options.hashing)?;
+        }
         let stored = held.record().chunks().get(put.index).map(|sealed| sealed.digest);
         if let Some(Some(stored)) = stored
             && Some(stored) == chunk.sha256
         {
+            self.finish_offset_upload(held);
             return Ok(ChunkFate::Duplicate);
         }
         if held.record().phase() == Phase::Finished {
             return Err(IngestError::Finished);
         }
         self.ensure_unmerged(held.record())?;
-        if let (None, Some(length)) =
-            (held.record().layout().length(), put.layout.and_then(|layout| layout.length()))
-        {
-            held.commit([Fact::Length(length)], Flush::Lazy)?;
-        }
         let digest = chunk.sha256.filter(|_| self.options.hashing == Hashing::Sha256);
         let staged = chunk.staged.ok_or_else(|| std::io::Error::other("a chunk without a file"));
         held.adopt(staged.map_err(HoldError::Io)?, (put.index, chunk.length), digest)?;

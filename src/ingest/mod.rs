@@ -11,6 +11,9 @@ mod look;
 mod pump;
 mod source;
 
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, sync::Arc};
 
 use tokio::sync::Semaphore;

@@ -38,9 +38,12 @@ pub struct Busy;
 
 /// All uploads that somebody of this process holds or waits for; nothing is kept for others.
 pub struct Locks {
-    entries: Arc<Mutex<HashMap<UploadId, Arc<Entry>>>>,
+    entries: Arc<Mutex<Entries>>,
     patience: Duration,
 }
+
+/// Queues, each with the number of places in it.
+type Entries = HashMap<UploadId, (Arc<Entry>, usize)>;
 
 struct Entry {
     lock: Arc<tokio::sync::Mutex<()>>,
@@ -81,8 +84,10 @@ impl Locks {
 
     fn place(&self, id: &UploadId) -> Place {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || Arc::new(Entry { lock: Arc::default(), asking: watch::Sender::new(0) });
-        let entry = entries.entry(id.clone()).or_insert_with(fresh).clone();
+        let fresh = || Entry { lock: Arc::default(), asking: watch::Sender::new(0) };
+        let queue = entries.entry(id.clone()).or_insert_with(|| (Arc::new(fresh()), 0));
+        queue.1 = queue.1.saturating_add(1);
+        let entry = queue.0.clone();
         Place { id: id.clone(), entry, entries: self.entries.clone() }
     }
 }
@@ -113,14 +118,15 @@ impl Drop for Asking<'_> {
 struct Place {
     id: UploadId,
     entry: Arc<Entry>,
-    entries: Arc<Mutex<HashMap<UploadId, Arc<Entry>>>>,
+    entries: Arc<Mutex<Entries>>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        // The map's and this place's: nobody else can come by one while the map is locked.
-        if Arc::strong_count(&self.entry) <= 2 {
+        let Some((_, places)) = entries.get_mut(&self.id) else { return };
+        *places = places.saturating_sub(1);
+        if *places == 0 {
             entries.remove(&self.id);
         }
     }

@@ -24,6 +24,15 @@ pub(super) fn absorb_next(held: &mut Held) -> Result<Step, HoldError> {
         return Ok(Step::NothingToAbsorb);
     }
     held.drop_empty_tail();
+    held.all_or_doubt(|held| absorb(held, (chunk, part), base))?;
+    Ok(Step::Absorbed)
+}
+
+fn absorb(
+    held: &mut Held,
+    (chunk, part): (ChunkIndex, PartId),
+    base: PartId,
+) -> Result<(), HoldError> {
     let record = held.record();
     let length = record.chunks().get(chunk).map_or(0, |sealed| sealed.length);
     let (from, to) = (place(held, chunk, part)?, place(held, chunk, base)?);
@@ -33,8 +42,7 @@ pub(super) fn absorb_next(held: &mut Held) -> Result<Step, HoldError> {
         held.storage().open_part(held.id(), base)?.sync()?;
     }
     held.commit([Fact::Absorbed { chunk, into: base }], flush)?;
-    held.clear_dead_bytes(part)?;
-    Ok(Step::Absorbed)
+    held.clear_dead_bytes(part)
 }
 
 /// The part that grows to be the file: the one of chunk 0.

@@ -89,8 +89,10 @@ pub(super) fn publish(
     }
     let composite = held.record().composite().map(|composite| composite.raw);
     let name = first_name(held, composite, options);
-    appear(held, part, (name, form), flush)?;
-    held.commit([Fact::Finished { length, composite }], flush)?;
+    held.all_or_doubt(|held| {
+        appear(held, part, (name, form), flush)?;
+        Ok::<_, MergeError>(held.commit([Fact::Finished { length, composite }], flush)?)
+    })?;
     let finished = held.record().finished().cloned().ok_or(HoldError::Unknown)?;
     if let Err(error) = held.storage().remove_upload(held.id()) {
         tracing::warn!(id = %held.id(), %error, "could not remove the folder of a finished upload");

@@ -90,23 +90,33 @@ impl Faults {
 
     /// The `nth` call from now on fails, and only that one.
     pub fn fail(&self, operation: Operation, nth: u64, failure: Failure) {
-        self.add(operation, Calls::Only(nth), Effect::Fail(failure));
+        self.add(Some(operation), Calls::Only(nth), Effect::Fail(failure));
     }
 
     /// The `nth` call from now on fails, and all that follow.
     pub fn fail_from(&self, operation: Operation, nth: u64, failure: Failure) {
-        self.add(operation, Calls::From(nth), Effect::Fail(failure));
+        self.add(Some(operation), Calls::From(nth), Effect::Fail(failure));
+    }
+
+    /// The `nth` call of whatever kind from now on fails, and only that one.
+    pub fn fail_any(&self, nth: u64, failure: Failure) {
+        self.add(None, Calls::Only(nth), Effect::Fail(failure));
+    }
+
+    /// The `nth` call of whatever kind from now on fails, and all that follow.
+    pub fn fail_any_from(&self, nth: u64, failure: Failure) {
+        self.add(None, Calls::From(nth), Effect::Fail(failure));
     }
 
     /// The `nth` write from now on stores the first half of its bytes (rounded down), then fails.
     pub fn cut_write(&self, nth: u64, failure: Failure) {
-        self.add(Operation::Write, Calls::Only(nth), Effect::Cut(failure));
+        self.add(Some(Operation::Write), Calls::Only(nth), Effect::Cut(failure));
     }
 
     /// The `nth` call from now on, and all that follow, hang until [`Faults::release`] or
     /// [`Faults::clear`]; then they go on as if nothing had been.
     pub fn hang(&self, operation: Operation, nth: u64) {
-        self.add(operation, Calls::From(nth), Effect::Hang);
+        self.add(Some(operation), Calls::From(nth), Effect::Hang);
     }
 
     /// Lets all hanging calls go on, and later ones pass.
@@ -122,6 +132,7 @@ impl Faults {
         let mut plan = self.plan();
         plan.rules.clear();
         plan.calls.clear();
+        plan.failed.clear();
         plan.releases = plan.releases.wrapping_add(1);
         self.0.released.notify_all();
     }
@@ -130,6 +141,11 @@ impl Faults {
     /// [`Faults::clear`].
     pub fn calls(&self, operation: Operation) -> u64 {
         self.plan().calls.get(&operation).copied().unwrap_or_default()
+    }
+
+    /// The calls that were made to fail, in order, since the start or the last [`Faults::clear`].
+    pub fn failed(&self) -> Vec<Operation> {
+        self.plan().failed.clone()
     }
 
     /// How many calls hang at this moment.
@@ -169,7 +185,7 @@ impl Faults {
         plan.hanging = plan.hanging.saturating_sub(1);
     }
 
-    fn add(&self, operation: Operation, calls: Calls, effect: Effect) {
+    fn add(&self, operation: Option<Operation>, calls: Calls, effect: Effect) {
         self.plan().rules.push(Rule { operation, calls, seen: 0, effect });
     }
 
@@ -191,6 +207,7 @@ pub(super) struct Denied {
 struct Plan {
     rules: Vec<Rule>,
     calls: HashMap<Operation, u64>,
+    failed: Vec<Operation>,
     hanging: usize,
     releases: u64,
 }
@@ -201,11 +218,15 @@ impl Plan {
         let calls = self.calls.entry(operation).or_default();
         *calls = calls.saturating_add(1);
         let mut effect = None;
-        for rule in self.rules.iter_mut().filter(|rule| rule.operation == operation) {
+        let met = |rule: &&mut Rule| rule.operation.is_none_or(|ours| ours == operation);
+        for rule in self.rules.iter_mut().filter(met) {
             rule.seen = rule.seen.saturating_add(1);
             if rule.calls.contain(rule.seen) {
                 effect = effect.or(Some(rule.effect));
             }
+        }
+        if matches!(effect, Some(Effect::Fail(_) | Effect::Cut(_))) {
+            self.failed.push(operation);
         }
         effect
     }
@@ -213,7 +234,8 @@ impl Plan {
 
 #[derive(Debug)]
 struct Rule {
-    operation: Operation,
+    /// `None`: any.
+    operation: Option<Operation>,
     calls: Calls,
     /// Calls since the rule was made.
     seen: u64,

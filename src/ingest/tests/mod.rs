@@ -1,0 +1,4 @@
+//! Bytes in by offset, by number and by both, as seen from outside.
+
+mod append;
+mod put;

@@ -1,0 +1,71 @@
+//! A client that sends what it was told to.
+
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+
+use crate::ingest::{Broken, Source};
+
+/// What a scripted client does next.
+#[derive(Debug, Clone)]
+pub(crate) enum Frame {
+    Bytes(Bytes),
+    /// Nothing more comes, and no end either.
+    Stall,
+    Break(Broken),
+}
+
+/// A body.
+#[derive(Debug, Clone)]
+pub(crate) struct Script {
+    frames: VecDeque<Frame>,
+    announced: Option<u64>,
+}
+
+impl Script {
+    /// All of `bytes` at once, announced.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self::in_frames(bytes, bytes.len().max(1))
+    }
+
+    /// `bytes` in frames of `size`, announced.
+    pub(crate) fn in_frames(bytes: &[u8], size: usize) -> Self {
+        let frame = |frame: &[u8]| Frame::Bytes(Bytes::copy_from_slice(frame));
+        let frames = bytes.chunks(size).map(frame).collect();
+        Self { frames, announced: Some(super::len(bytes)) }
+    }
+
+    /// The same without a word about its length.
+    pub(crate) fn unannounced(mut self) -> Self {
+        self.announced = None;
+        self
+    }
+
+    /// The same with `more` bytes announced than come before what `end` says.
+    pub(crate) fn then(mut self, end: Frame, more: u64) -> Self {
+        self.frames.push_back(end);
+        self.announced = self.announced.map(|announced| announced + more);
+        self
+    }
+}
+
+impl Source for Script {
+    fn poll_bytes(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        match self.frames.pop_front() {
+            None => Poll::Ready(None),
+            Some(Frame::Bytes(bytes)) => Poll::Ready(Some(Ok(bytes))),
+            Some(Frame::Break(broken)) => Poll::Ready(Some(Err(broken))),
+            Some(Frame::Stall) => {
+                self.frames.push_front(Frame::Stall);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn announced(&self) -> Option<u64> {
+        self.announced
+    }
+}

@@ -1,0 +1,122 @@
+//! Ledgers that fail on demand.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use crate::{
+    durable::Flush,
+    state::{Listed, Shard, State, StateError, Versioned},
+    storage::{Failure, Faults},
+    upload::{IdSecret, Manifest, Stamped, UploadId},
+};
+
+/// Makes changes of ledgers fail: those that create, commit and forget, counted together.
+#[derive(Debug, Clone)]
+pub(crate) struct StateFaults {
+    plan: Arc<Mutex<Plan>>,
+    storage: Faults,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    calls: u64,
+    failed: u64,
+    fail: Option<u64>,
+    /// Once something failed, here or in the storage, nothing works any more.
+    crash: bool,
+}
+
+impl StateFaults {
+    pub(super) fn new(storage: Faults) -> Self {
+        Self { plan: Arc::default(), storage }
+    }
+
+    /// The `nth` change from now on fails.
+    pub(crate) fn fail(&self, nth: u64) {
+        *self.plan.lock().unwrap() = Plan { fail: Some(nth), ..Plan::default() };
+    }
+
+    /// The machine stops with the first fault of either kind.
+    pub(crate) fn crash(&self) {
+        self.plan.lock().unwrap().crash = true;
+    }
+
+    pub(crate) fn clear(&self) {
+        *self.plan.lock().unwrap() = Plan::default();
+    }
+
+    pub(crate) fn failed(&self) -> u64 {
+        self.plan.lock().unwrap().failed
+    }
+
+    fn enter(&self) -> Result<(), StateError> {
+        let mut plan = self.plan.lock().unwrap();
+        plan.calls += 1;
+        let dead = plan.crash && (plan.failed > 0 || !self.storage.failed().is_empty());
+        if !dead && plan.fail != Some(plan.calls) {
+            return Ok(());
+        }
+        plan.failed += 1;
+        if plan.crash {
+            self.storage.fail_any_from(1, Failure::Device);
+        }
+        Err(StateError::Io(io::Error::from(Failure::NoSpace)))
+    }
+}
+
+/// Asks the faults before anything changes.
+#[derive(Debug)]
+pub(super) struct FaultState {
+    inner: Arc<dyn State>,
+    faults: StateFaults,
+}
+
+impl FaultState {
+    pub(super) fn new(inner: Arc<dyn State>, faults: StateFaults) -> Self {
+        Self { inner, faults }
+    }
+}
+
+impl State for FaultState {
+    fn secret(&self) -> &IdSecret {
+        self.inner.secret()
+    }
+
+    fn create(&self, manifest: Manifest, flush: Flush) -> Result<Versioned, StateError> {
+        self.faults.enter()?;
+        self.inner.create(manifest, flush)
+    }
+
+    fn load(&self, id: &UploadId) -> Result<Versioned, StateError> {
+        self.inner.load(id)
+    }
+
+    fn commit(
+        &self,
+        held: &Versioned,
+        facts: &[Stamped],
+        flush: Flush,
+    ) -> Result<Versioned, StateError> {
+        self.faults.enter()?;
+        self.inner.commit(held, facts, flush)
+    }
+
+    fn forget(&self, id: &UploadId) -> Result<(), StateError> {
+        self.faults.enter()?;
+        self.inner.forget(id)
+    }
+
+    fn family(&self, prefix: &str) -> Result<Vec<UploadId>, StateError> {
+        self.inner.family(prefix)
+    }
+
+    fn list(&self, shard: Shard) -> Result<Vec<Listed>, StateError> {
+        self.inner.list(shard)
+    }
+
+    fn cool_down(&self) {
+        self.inner.cool_down();
+    }
+}
