@@ -5,10 +5,14 @@
 use std::{
     fs::{self, File},
     io::{self, ErrorKind, Write},
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::{
+    fs::{CWD, RenameFlags},
+    io::Errno,
+};
 
 /// When a write has to be on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +21,36 @@ pub enum Flush {
     Lazy,
     /// Before the call returns.
     Durable,
+}
+
+/// What a 2xx promises about power loss (protocol-spec.md, STORE). Whatever the policy, an answer survives the death
+/// of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing.
+    None,
+    /// The answer that finishes an upload is durable.
+    Complete,
+    /// Every answered offset and chunk is durable.
+    Ack,
+}
+
+impl Durability {
+    /// How a finish is flushed.
+    pub const fn of_finish(self) -> Flush {
+        match self {
+            Self::None => Flush::Lazy,
+            Self::Complete | Self::Ack => Flush::Durable,
+        }
+    }
+
+    /// How what every other answer tells is flushed.
+    pub const fn of_answer(self) -> Flush {
+        match self {
+            Self::None | Self::Complete => Flush::Lazy,
+            Self::Ack => Flush::Durable,
+        }
+    }
 }
 
 /// Waits until the file's bytes and length are on the disk.
@@ -36,7 +70,14 @@ pub fn sync_file_system(folder: &Path) -> io::Result<()> {
 
 /// Gives a file a new name that must be free: `AlreadyExists` if it is not.
 pub fn publish(from: &Path, to: &Path) -> io::Result<()> {
-    Ok(rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        // NFS and others that have no such rename.
+        Err(Errno::INVAL) => publish_by_link(from, to),
+        // A publication by link that was cut off between its two steps.
+        Err(Errno::EXIST) if same_file(from, to)? => remove_file(from).map(|_| ()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Gives a file a new name; whatever had it is replaced at the same moment.
@@ -73,5 +114,49 @@ fn absent_is_fine(done: io::Result<()>) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// Two steps instead of one: for a moment, or after a crash until the next try, the file has both names. A link, too,
+/// never replaces.
+fn publish_by_link(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && same_file(from, to)? => {}
+        linked => linked?,
+    }
+    remove_file(from)?;
+    Ok(())
+}
+
+/// Whether two names belong to one file.
+fn same_file(one: &Path, other: &Path) -> io::Result<bool> {
+    let (one, other) = (fs::symlink_metadata(one)?, fs::symlink_metadata(other)?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_publishes_like_the_rename_that_some_file_systems_lack() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two, name] = ["one", "two", "name"].map(|name| folder.path().join(name));
+        fs::write(&one, "1").unwrap();
+        fs::write(&two, "2").unwrap();
+        for publish in [publish_by_link, publish] {
+            publish(&one, &name).unwrap();
+            assert!(!one.try_exists().unwrap());
+            assert_eq!(publish(&two, &name).unwrap_err().kind(), ErrorKind::AlreadyExists);
+            assert_eq!(publish(&one, &name).unwrap_err().kind(), ErrorKind::NotFound);
+            assert_eq!(fs::read(&two).unwrap(), b"2");
+            assert_eq!(fs::read(&name).unwrap(), b"1");
+
+            // Cut off between its two steps, it is finished by the next try.
+            fs::hard_link(&name, &one).unwrap();
+            publish(&one, &name).unwrap();
+            assert!(!one.try_exists().unwrap());
+            place(&name, &one).unwrap();
+        }
     }
 }

@@ -1,15 +1,29 @@
 //! Where facts live: one append-only ledger per upload.
 //!
-//! The calls block: they run on the blocking threads of whoever serves a request, one hop for a whole request rather
-//! than one per call. Readers never wait for a holder; who may *change* an upload is the lock's business, and
-//! [`State::commit`] refuses whoever does not know the newest version (invariant I5).
+//! The calls block: they run on the blocking threads of whoever serves a request, one hop for a
+//! whole request rather than one per call. Readers never wait for a holder; who may *change* an
+//! upload is the lock's business, and [`State::commit`] refuses whoever does not know the newest
+//! version (invariant I5).
 
-use std::{fmt::Debug, io, sync::Arc};
+pub mod local;
+
+#[cfg(test)]
+pub(crate) mod contract;
+mod memory;
+
+use std::{
+    fmt::{self, Debug},
+    io,
+    sync::Arc,
+};
 
 use crate::{
     durable::Flush,
     upload::{IdSecret, LawError, Manifest, Record, Stamped, Timestamp, UploadId},
 };
+
+pub use local::LocalState;
+pub use memory::MemoryState;
 
 /// Which ledger, and how far it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +55,19 @@ pub struct Listed {
 /// One of the 256 groups in which ledgers are listed: the first two hex digits of their ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard(pub u8);
+
+impl Shard {
+    /// All shards, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..=u8::MAX).map(Self)
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02x}", self.0)
+    }
+}
 
 /// Why facts could not be read or added.
 #[derive(Debug, thiserror::Error)]
@@ -75,15 +102,18 @@ pub trait State: Debug + Send + Sync + 'static {
     /// The secret under which ids are derived; the same for the life of the data.
     fn secret(&self) -> &IdSecret;
 
-    /// Begins a ledger: `Exists` if there is one. A ledger whose first record is torn counts as none and is replaced.
+    /// Begins a ledger: `Exists` if there is one. A ledger whose first record is torn counts as
+    /// none and is replaced.
     fn create(&self, manifest: Manifest, flush: Flush) -> Result<Versioned, StateError>;
 
-    /// The record of an upload as it is now: `Unknown`, or `Damaged` where the ledger contradicts itself. A torn last
-    /// record, as a crash leaves it, is not seen.
+    /// The record of an upload as it is now: `Unknown`, or `Damaged` where the ledger contradicts
+    /// itself. A torn last record, as a crash leaves it, is not seen.
     fn load(&self, id: &UploadId) -> Result<Versioned, StateError>;
 
-    /// Adds facts behind `held`: all of them or, after any error, none. `Stale` if the ledger is not at that version.
-    /// With [`Flush::Durable`] everything in this ledger is on the disk when the call returns.
+    /// Adds facts behind `held`: all of them or, after any error, none. `Stale` if the ledger is
+    /// not at that version, `Unknown` if it is gone. With [`Flush::Durable`] everything in this
+    /// ledger is on the disk when the call returns, what was added lazily before included; with no
+    /// facts that is all that happens.
     fn commit(
         &self,
         held: &Versioned,
@@ -102,4 +132,11 @@ pub trait State: Debug + Send + Sync + 'static {
 
     /// Lets go of descriptors and records that nobody asked for since the last call.
     fn cool_down(&self);
+}
+
+/// The record with all `facts` added, or the law's first objection.
+fn after(record: &Record, facts: &[Stamped]) -> Result<Record, LawError> {
+    let mut record = record.clone();
+    facts.iter().try_for_each(|fact| record.apply(fact))?;
+    Ok(record)
 }

@@ -1,10 +1,22 @@
 //! Where bytes live: part files, staging, finished files. Knows chunks only as names of parts, and no offsets.
 //!
-//! The calls block, like those of `state`. An error leaves everything as it was, except that a failed write may have
-//! left bytes behind the end that the caller knows of.
+//! The calls block, like those of `state`. An error leaves everything as it was, with two exceptions: a failed write
+//! may have left bytes behind the end that the caller knows of; and where only the last flush of [`Flush::Durable`]
+//! failed, the new name is there and may not outlive a power loss.
+
+#[cfg(test)]
+mod contract;
+mod fault;
+mod local;
+mod memory;
 
 use std::{fmt::Debug, io, ops::Range};
 
+pub use self::{
+    fault::{Failure, FaultStorage, Faults, Operation},
+    local::LocalStorage,
+    memory::MemoryStorage,
+};
 use crate::{
     durable::Flush,
     upload::{FinalName, PartId, Timestamp, UploadId},
@@ -27,7 +39,8 @@ pub trait Blob: Debug + Send + Sync {
     /// Starts writing `range` to the disk without waiting. A wish, and no promise of durability.
     fn write_back(&self, range: Range<u64>);
 
-    /// Cuts the blob, and gives back what was reserved behind its end.
+    /// Cuts the blob, and gives back what was reserved behind its end. `InvalidInput` if it would grow: bytes that
+    /// nobody wrote must not look like stored ones.
     fn truncate(&self, size: u64) -> io::Result<()>;
 
     /// Waits until bytes and size are on the disk. After an error the bytes must be taken as lost.
@@ -94,6 +107,9 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// The parts of an upload, in order of their names' numbers; none for an upload without a folder.
     fn parts(&self, id: &UploadId) -> io::Result<Vec<StoredPart>>;
 
+    /// Bytes of a part; `None` if it is not there.
+    fn part_size(&self, id: &UploadId, part: PartId) -> io::Result<Option<u64>>;
+
     /// Removes a part; no error if it is not there.
     fn remove_part(&self, id: &UploadId, part: PartId) -> io::Result<()>;
 
@@ -109,6 +125,12 @@ pub trait Storage: Debug + Send + Sync + 'static {
         name: &FinalName,
         flush: Flush,
     ) -> io::Result<Published>;
+
+    /// Bytes of a finished file; `None` if there is none.
+    fn finished_size(&self, name: &FinalName) -> io::Result<Option<u64>>;
+
+    /// Waits, under [`Flush::Durable`], until all names of finished files are on the disk.
+    fn sync_finished(&self, flush: Flush) -> io::Result<()>;
 
     /// A finished file, for reading; `NotFound` if there is none.
     fn open_finished(&self, name: &FinalName) -> io::Result<Box<dyn Blob>>;

@@ -66,6 +66,12 @@ impl ChunkTable {
             .flat_map(move |(_, block)| block.range(chunk..).map(|(index, chunk)| (*index, chunk)))
     }
 
+    /// The sealed chunk with the highest index.
+    pub(super) fn last(&self) -> Option<(ChunkIndex, &SealedChunk)> {
+        let last = self.blocks.values().rev().find_map(|block| block.last_key_value());
+        last.map(|(index, chunk)| (*index, chunk))
+    }
+
     /// Adds or moves a chunk.
     pub(super) fn insert(&mut self, chunk: ChunkIndex, sealed: SealedChunk) {
         let block = Arc::make_mut(self.blocks.entry(chunk.get() / BLOCK).or_default());
@@ -92,18 +98,5 @@ impl ChunkTable {
         self.bytes = self.bytes.saturating_sub(removed.length);
         self.sealed = self.sealed.saturating_sub(1);
         self.first_missing = self.first_missing.min(chunk);
-    }
-
-    /// Moves every chunk of `part` into `into`. The chunks of a part are consecutive, except where one was replaced.
-    pub(super) fn relocate(&mut self, part: PartId, into: PartId) {
-        let moved: Vec<ChunkIndex> =
-            self.iter_from(part.first).filter(|(_, c)| c.part == part).map(|(i, _)| i).collect();
-        for chunk in moved {
-            if let Some(block) = self.blocks.get_mut(&(chunk.get() / BLOCK))
-                && let Some(sealed) = Arc::make_mut(block).get_mut(&chunk)
-            {
-                sealed.part = into;
-            }
-        }
     }
 }

@@ -43,11 +43,11 @@ pub enum Fact {
         /// Which chunk.
         chunk: ChunkIndex,
     },
-    /// All live chunks of `part` now lie, at their place, in `into`.
+    /// A chunk's bytes now lie, at their place, in another part.
     Absorbed {
-        /// The part that was copied.
-        part: PartId,
-        /// The part that grew.
+        /// Which chunk.
+        chunk: ChunkIndex,
+        /// The part that holds it now.
         into: PartId,
     },
     /// The length is known now.
@@ -63,6 +63,8 @@ pub enum Fact {
     Merging {
         /// Its final name.
         name: FinalName,
+        /// In which form the client's digest matched; absent where it gave none.
+        form: Option<DigestForm>,
     },
     /// The merge did not happen; the upload is as before.
     MergeAbandoned,
@@ -72,8 +74,6 @@ pub enum Fact {
         length: Length,
         /// The raw composite digest; absent under `--chunk-digest none`.
         composite: Option<Sha256Digest>,
-        /// In which form the client's digest matched; absent where it gave none.
-        form: Option<DigestForm>,
     },
     /// The deadline passed; the bytes are gone.
     Expired,

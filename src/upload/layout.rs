@@ -8,11 +8,32 @@ use super::units::{ChunkCount, ChunkIndex, ChunkSize, Length, Offset, OutOfRange
 /// How a file is cut into chunks. All chunks but the last are `chunk_size` long; the last one is shorter, or in the
 /// chunk flow up to `2·chunk_size − 1` long. An empty file is one chunk of zero bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "StoredLayout")]
 pub struct Layout {
     chunk_size: ChunkSize,
     length: Option<Length>,
     /// Known exactly when the length is.
     total: Option<ChunkCount>,
+}
+
+/// The fields as they are read back, not compared with each other yet.
+#[derive(Deserialize)]
+struct StoredLayout {
+    chunk_size: ChunkSize,
+    length: Option<Length>,
+    total: Option<ChunkCount>,
+}
+
+impl TryFrom<StoredLayout> for Layout {
+    type Error = LayoutError;
+
+    fn try_from(stored: StoredLayout) -> Result<Self, LayoutError> {
+        match (stored.length, stored.total) {
+            (None, None) => Ok(Self::by_size(stored.chunk_size, None)),
+            (Some(length), Some(total)) => Self::by_total(stored.chunk_size, length, total),
+            _ => Err(OutOfRange.into()),
+        }
+    }
 }
 
 /// A length, chunk size and number of chunks that do not go together.
@@ -146,4 +167,29 @@ fn floor(length: Length, chunk_size: ChunkSize) -> ChunkCount {
 fn count(chunks: u64) -> ChunkCount {
     ChunkCount::new(chunks.max(1))
         .expect("a length of at most 2^63 − 1 has no more chunks than bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_could_be_built_is_read_back() {
+        let read = |json: &str| serde_json::from_str::<Layout>(json);
+        for length in [None, Some(0), Some(9), Some(i64::MAX.unsigned_abs())] {
+            let length = length.map(|length| Length::new(length).unwrap());
+            let layout = Layout::by_size(ChunkSize::new(4).unwrap(), length);
+            assert_eq!(read(&serde_json::to_string(&layout).unwrap()).unwrap(), layout);
+        }
+        assert!(read(r#"{"chunk_size":4,"length":9,"total":2}"#).is_ok());
+        for wrong in [
+            r#"{"chunk_size":4,"length":9,"total":4}"#,
+            r#"{"chunk_size":4,"length":9,"total":null}"#,
+            r#"{"chunk_size":4,"length":null,"total":1}"#,
+            r#"{"chunk_size":0,"length":null,"total":null}"#,
+            r#"{"chunk_size":4,"length":9223372036854775808,"total":2305843009213693952}"#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -11,6 +11,8 @@ mod name;
 mod part;
 mod phase;
 mod record;
+#[cfg(test)]
+mod tests;
 mod time;
 mod units;
 
@@ -23,7 +25,9 @@ pub use id::{IdSecret, ParseIdError, UploadId};
 pub use key::{ChunkKey, ParseHashError, UploadHash};
 pub use layout::{Layout, LayoutError};
 pub use manifest::{Dialect, Manifest};
-pub use name::{FinalName, NameParts, NameTemplate, ParseNameError, ParseTemplateError};
+pub use name::{
+    FinalName, NameParts, NameTemplate, ParseNameError, ParseTemplateError, is_invisible,
+};
 pub use part::PartId;
 pub use phase::{IllegalMove, Phase, PhaseEvent};
 pub use record::{Finished, LawError, Record};

@@ -196,7 +196,8 @@ fn sanitise(given: &str) -> String {
     start.trim_end_matches(|c: char| c == '.' || c.is_whitespace()).to_owned()
 }
 
-fn is_invisible(c: char) -> bool {
+/// Control and direction characters, which make a name look like another one.
+pub fn is_invisible(c: char) -> bool {
     let direction =
         matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
     c.is_control() || direction || c == '\u{feff}' || c == '\u{fffd}' || c == '\u{61c}'

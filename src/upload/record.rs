@@ -61,6 +61,12 @@ pub enum LawError {
     /// A fact that belongs into a bracket stands alone.
     #[error("no request with a checksum is pending")]
     NothingPending,
+    /// A chunk that is not there cannot move.
+    #[error("chunk {chunk} is not sealed")]
+    NotSealed {
+        /// Which chunk.
+        chunk: ChunkIndex,
+    },
     /// A finish without a name.
     #[error("no merge is under way")]
     NothingMerging,
@@ -77,7 +83,7 @@ pub struct Record {
     epoch: u64,
     tail: Option<(ChunkIndex, u64, Sha256Digest)>,
     pending: Option<Offset>,
-    merging: Option<FinalName>,
+    merging: Option<(FinalName, Option<DigestForm>)>,
     finished: Option<Finished>,
 }
 
@@ -140,7 +146,10 @@ impl Record {
 
     /// The name under which it is about to appear, or has appeared.
     pub const fn merging(&self) -> Option<&FinalName> {
-        self.merging.as_ref()
+        match &self.merging {
+            Some((name, _)) => Some(name),
+            None => None,
+        }
     }
 
     /// The finished file.
@@ -212,20 +221,20 @@ impl Record {
                 self.phase = self.phase.after(PhaseEvent::Drop)?;
                 self.chunks.remove(*chunk);
             }
-            Fact::Absorbed { part, into } => self.chunks.relocate(*part, *into),
+            Fact::Absorbed { chunk, into } => self.relocate(*chunk, *into)?,
             Fact::Verified { epoch } => self.epoch = *epoch,
-            Fact::Merging { name } => {
+            Fact::Merging { name, form } => {
                 self.phase = self.phase.after(PhaseEvent::Merge)?;
-                self.merging = Some(name.clone());
+                self.merging = Some((name.clone(), *form));
             }
             Fact::MergeAbandoned => {
                 self.phase = self.phase.after(PhaseEvent::Abandon)?;
                 self.merging = None;
             }
-            Fact::Finished { length, composite, form } => {
-                let name = self.merging.clone().ok_or(LawError::NothingMerging)?;
+            Fact::Finished { length, composite } => {
+                let (name, form) = self.merging.clone().ok_or(LawError::NothingMerging)?;
                 self.phase = self.phase.after(PhaseEvent::Publish)?;
-                let (length, composite, form) = (*length, *composite, *form);
+                let (length, composite) = (*length, *composite);
                 self.finished = Some(Finished { name, length, composite, form, at: stamped.at });
             }
             Fact::Expired => self.phase = self.phase.after(PhaseEvent::Expire)?,
@@ -248,10 +257,22 @@ impl Record {
         self.settle()
     }
 
+    fn relocate(&mut self, chunk: ChunkIndex, into: PartId) -> Result<(), LawError> {
+        self.phase.after(PhaseEvent::Receive)?;
+        self.place(chunk, into)?;
+        let sealed = self.chunks.get(chunk).copied().ok_or(LawError::NotSealed { chunk })?;
+        self.chunks.insert(chunk, SealedChunk { part: into, ..sealed });
+        Ok(())
+    }
+
     fn declare(&mut self, length: Length) -> Result<(), LawError> {
+        self.phase.after(PhaseEvent::Receive)?;
         let layout = self.layout.with_length(length)?;
-        let stored = self.prefix_end();
-        if length.end() < stored {
+        // Chunks come in any order: not the prefix counts, but the last chunk that is there.
+        if let Some((last, sealed)) = self.chunks.last()
+            && layout.chunk_len(last) != Ok(sealed.length)
+        {
+            let stored = self.layout.end(last)?;
             return Err(LawError::TooShort { length, stored });
         }
         self.layout = layout;
@@ -267,5 +288,62 @@ impl Record {
 
     fn touch(&mut self, at: Timestamp) {
         self.last_activity = self.last_activity.max(at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        state::contract::{id, manifest, sealed, stamped},
+        upload::Phase,
+    };
+
+    fn with(facts: &[Fact]) -> Record {
+        let mut record = Record::new(manifest(&id("c0"), None));
+        for fact in facts {
+            record.apply(&stamped(1, fact.clone())).unwrap();
+        }
+        record
+    }
+
+    fn length(bytes: u64) -> Fact {
+        Fact::Length(Length::new(bytes).unwrap())
+    }
+
+    #[test]
+    fn a_length_cannot_cut_off_a_chunk_behind_a_gap() {
+        // Chunks of four bytes; the one behind the gap ends at byte 12.
+        let open = with(&[sealed(2, 4)]);
+        for bytes in [0, 1, 8, 9, 11] {
+            let mut record = open.clone();
+            let refused = record.apply(&stamped(2, length(bytes)));
+            assert!(matches!(refused, Err(LawError::TooShort { .. })), "{bytes}: {refused:?}");
+            assert_eq!(record, open);
+        }
+        let mut record = open;
+        for fact in [length(12), sealed(0, 4), sealed(1, 4)] {
+            record.apply(&stamped(2, fact)).unwrap();
+        }
+        assert_eq!((record.phase(), record.prefix_end().get()), (Phase::Received, 12));
+    }
+
+    #[test]
+    fn an_expired_upload_gets_no_length() {
+        let expired = with(&[sealed(0, 4), Fact::Expired]);
+        let mut record = expired.clone();
+        assert!(matches!(record.apply(&stamped(2, length(4))), Err(LawError::Move(_))));
+        assert_eq!(record, expired);
+    }
+
+    #[test]
+    fn a_part_cannot_be_absorbed_into_one_that_begins_behind_it() {
+        let record = with(&[sealed(0, 4), sealed(1, 4)]);
+        let [first, second] = [0, 1].map(|k| PartId::new(ChunkIndex::new(k).unwrap()));
+        let backwards = Fact::Absorbed { part: first, into: second };
+        assert!(record.clone().apply(&stamped(2, backwards)).is_err());
+        let mut record = record;
+        record.apply(&stamped(2, Fact::Absorbed { part: second, into: first })).unwrap();
+        assert_eq!(record.last_in(first), ChunkIndex::new(1).ok());
     }
 }

@@ -16,7 +16,7 @@ macro_rules! unit {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-        #[serde(transparent)]
+        #[serde(try_from = "u64", into = "u64")]
         pub struct $name(u64);
 
         impl $name {
@@ -39,6 +39,12 @@ macro_rules! unit {
 
             fn try_from(value: u64) -> Result<Self, OutOfRange> {
                 Self::new(value)
+            }
+        }
+
+        impl From<$name> for u64 {
+            fn from(value: $name) -> Self {
+                value.0
             }
         }
 

@@ -1,0 +1,18 @@
+//! The only door to the blocking threads: no async thread touches the disk.
+
+use std::panic;
+
+use tokio::task;
+
+/// Runs `work` on a blocking thread. A panic in it goes on in the caller. The work itself cannot be cancelled: when
+/// the caller is dropped, it still runs to its end.
+pub async fn run<T, F>(work: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,248 @@
+//! What was typed. The doc comments of [`Options`] are the manual that `piton --help` prints.
+
+use std::ffi::OsString;
+
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use super::setting::{Setting, variable_name};
+
+/// What the operator asked the program to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Accept uploads until told to stop; `piton` alone does the same
+    #[command(after_help = AFTER_SHORT, after_long_help = AFTER_LONG)]
+    Serve(Box<Options>),
+}
+
+impl Command {
+    /// Reads a command line whose first element is the name of the program.
+    ///
+    /// The error is also how `--help` and `--version` come back: it knows the stream it is to be
+    /// printed on and the exit code, 0 for those two and 2 for a mistake.
+    pub fn parse<I>(line: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator,
+        I::Item: Into<OsString> + Clone,
+    {
+        let matches = described().try_get_matches_from(line)?;
+        let line = CommandLine::from_arg_matches(&matches)?;
+        Ok(line.command.unwrap_or_else(|| Self::Serve(Box::new(line.options))))
+    }
+}
+
+/// The command line as clap knows it, each option told the name of its variable.
+pub(super) fn described() -> clap::Command {
+    CommandLine::command()
+        .mut_args(name_variable)
+        .mut_subcommand("serve", |serve| serve.mut_args(name_variable))
+}
+
+/// Adds the variable (to `--help`) and the default (to both) at the end of the text of an option.
+///
+/// clap's own `env` would do the first, but it also reads the environment by itself, which no
+/// test can then replace. Who says it instead is [`super::layers`].
+fn name_variable(option: Arg) -> Arg {
+    let Some(name) = option.get_long().map(ToOwned::to_owned) else {
+        return option;
+    };
+    let default = match option.get_default_values() {
+        [default, ..] => format!(" [default: {}]", default.display()),
+        [] => String::new(),
+    };
+    let short = option.get_help().map(ToString::to_string).unwrap_or_default();
+    let long = option.get_long_help().map_or_else(|| short.clone(), ToString::to_string);
+    option
+        .hide_default_value(true)
+        .help(format!("{short}{default}"))
+        .long_help(format!("{long}\n\n[env: {}]{default}", variable_name(&name)))
+}
+
+/// Receive files that arrive in pieces, and lose none of them
+///
+/// piton is a resumable-upload server: it speaks tus 1.0.0 and numbered chunks over one store,
+/// checks what it was told to check, and makes a file visible only when all of it is there.
+#[derive(Debug, Parser)]
+#[command(name = "piton", version, after_help = AFTER_SHORT, after_long_help = AFTER_LONG)]
+#[command(args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// The options of `serve` as they were typed, still text; [`super::Config::load`] makes sense
+/// of them.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Address and port to listen on
+    ///
+    /// An IP address and a port; port 0 takes any free one. `0.0.0.0:80` and `[::]:80` listen on
+    /// all interfaces.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(help_heading = ADDRESS)]
+    pub(super) listen: Setting,
+
+    /// Path under which uploads are created and addressed
+    ///
+    /// Slashes at either end are added where they are missing. It must leave /upload, /merge,
+    /// /healthz and /metrics free.
+    #[arg(long, value_name = "PATH", default_value = "/files/", help_heading = ADDRESS)]
+    pub(super) base_path: Setting,
+
+    /// Address that clients see, when a proxy stands in front
+    ///
+    /// An absolute http or https URL, which is put before the base path in every URL that a
+    /// client is given. With `none` clients are given paths, which they resolve by themselves; no
+    /// header of a request ever names our address.
+    #[arg(long, value_name = "URL", default_value = "none", help_heading = ADDRESS)]
+    pub(super) public_url: Setting,
+
+    /// Folder that holds everything: unfinished uploads, their state, finished files
+    ///
+    /// It is created if it is missing. A relative path starts at the working directory.
+    #[arg(long, value_name = "DIR", default_value = "./data", help_heading = STORAGE)]
+    pub(super) data_dir: Setting,
+
+    /// Size of the chunks that bytes are sealed and checked in
+    ///
+    /// A multiple of 4KiB, from 4KiB to 2GiB. It holds for new uploads; an upload keeps the size
+    /// that it was begun with.
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", help_heading = STORAGE)]
+    pub(super) chunk_size: Setting,
+
+    /// Digest taken of every chunk: sha256 or none
+    ///
+    /// Without digests, receiving costs about a third of the CPU, and nothing notices a chunk that
+    /// changed on disk.
+    #[arg(long, value_name = "DIGEST", default_value = "sha256", help_heading = STORAGE)]
+    pub(super) chunk_digest: Setting,
+
+    /// Most chunks that one file on disk may hold before an upload is finished
+    ///
+    /// At least 1, which makes each chunk a file of its own. With `none` an upload that arrives
+    /// in order is one growing file, which makes finishing it a rename.
+    #[arg(long, value_name = "COUNT", default_value = "none", help_heading = STORAGE)]
+    pub(super) chunks_per_part: Setting,
+
+    /// Name of a finished file
+    ///
+    /// Placeholders: {stem} and {ext} of the original name, {time} of finishing, {digest} and its
+    /// first eight digits {digest8}, {id} of the upload. At least one of {time}, {digest},
+    /// {digest8} and {id} is needed, to tell apart files that were sent under one name.
+    #[arg(long, value_name = "TEMPLATE", default_value = "{stem}-{time}-{digest8}{ext}")]
+    #[arg(help_heading = STORAGE)]
+    pub(super) name_template: Setting,
+
+    /// Largest file accepted
+    #[arg(long, value_name = "SIZE", default_value = "none", help_heading = LIMITS)]
+    pub(super) max_size: Setting,
+
+    /// Most connections open at one time
+    ///
+    /// From 1 to 1000000. Further ones wait to be accepted.
+    #[arg(long, value_name = "COUNT", default_value = "10000", help_heading = LIMITS)]
+    pub(super) max_connections: Setting,
+
+    /// Memory for the write buffers of all uploads together
+    ///
+    /// From 4MiB to 1TiB. When it is used up, uploads wait for each other instead of taking more.
+    #[arg(long, value_name = "SIZE", default_value = "32MiB", help_heading = LIMITS)]
+    pub(super) memory_budget: Setting,
+
+    /// How long a client may send nothing before its request is ended
+    ///
+    /// What had arrived is kept; the client goes on from there.
+    #[arg(long, value_name = "TIME", default_value = "30s", help_heading = LIMITS)]
+    pub(super) idle_timeout: Setting,
+
+    /// How long an unfinished upload is kept
+    ///
+    /// Counted anew with every byte that is stored. Finished files are never removed.
+    #[arg(long, value_name = "TIME", default_value = "24h", help_heading = LIFETIME)]
+    pub(super) expire_after: Setting,
+
+    /// How often expired uploads are looked for
+    #[arg(long, value_name = "TIME", default_value = "30m", help_heading = LIFETIME)]
+    pub(super) reap_every: Setting,
+
+    /// What survives a power loss: none, complete or ack
+    ///
+    /// `none`: nothing is promised. `complete`: a file whose upload was answered as finished.
+    /// `ack`: every byte that was acknowledged, at the price of a flush for each answer. A crash
+    /// of the process alone loses nothing under any of them.
+    #[arg(long, value_name = "PROMISE", default_value = "complete", help_heading = DURABILITY)]
+    pub(super) durability: Setting,
+
+    /// Read every chunk again and compare its digest before a file is made visible
+    ///
+    /// Without it, chunks that this process hashed while they arrived are trusted. It reads each
+    /// finished file once more, and needs `--chunk-digest sha256`.
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true")]
+    #[arg(num_args = 0..=1, require_equals = true, help_heading = DURABILITY)]
+    pub(super) verify_on_merge: Setting,
+
+    /// File to read options from
+    ///
+    /// A TOML file whose keys are the names of the options without their dashes in front.
+    #[arg(short, long, value_name = "FILE", help_heading = PROCESS)]
+    pub(super) config: Option<Setting>,
+
+    /// How long requests in flight may go on after a request to stop
+    ///
+    /// With `0s` they are cut off at once. What they sent is kept either way.
+    #[arg(long, value_name = "TIME", default_value = "10s", help_heading = PROCESS)]
+    pub(super) shutdown_timeout: Setting,
+
+    /// Form of the log on standard error: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = PROCESS)]
+    pub(super) log_format: Setting,
+
+    /// What to log: off, error, warn, info, debug or trace
+    ///
+    /// A level, or a list that gives parts of the program levels of their own:
+    /// `info,piton::merger=debug`.
+    #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = PROCESS)]
+    pub(super) log_level: Setting,
+}
+
+const ADDRESS: &str = "Address";
+const STORAGE: &str = "Storage";
+const LIMITS: &str = "Limits";
+const LIFETIME: &str = "Lifetime";
+const DURABILITY: &str = "Durability";
+const PROCESS: &str = "Process";
+
+const AFTER_SHORT: &str = "`piton --help` says more on each option, and shows examples.";
+
+const AFTER_LONG: &str = r#"Where a value comes from:
+  The flag, else the environment variable, else the file, else the default. An empty variable
+  counts as not set.
+
+Values:
+  Sizes are bytes, or a number with a unit: 8MiB = 8388608, 8MB = 8000000, 512k = 512000.
+  Times need a unit: 30s, 24h, 1h30m, 7d.
+  `none` switches a limit off.
+
+Exit codes:
+  0 after a request to stop, 1 when serving failed, 2 for a mistake in the options.
+
+Examples:
+  Try it: files arrive in ./data/files
+      piton
+
+  Behind a proxy that speaks TLS, on a disk of its own
+      piton --data-dir /srv/uploads --public-url https://up.example.org
+
+  Files up to 20 GiB, three days to finish them, safe against power loss at every step
+      piton --max-size 20GiB --expire-after 3d --durability ack
+
+  From a file, with one value from the environment
+      PITON_LISTEN=0.0.0.0:80 piton -c /etc/piton.toml
+
+  /etc/piton.toml for that
+      data-dir = "/srv/uploads"
+      max-size = "20GiB"
+      expire-after = "3d"
+      max-connections = 2000
+      verify-on-merge = true"#;

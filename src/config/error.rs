@@ -1,0 +1,51 @@
+//! Why there is no configuration. Each message says what, where, and how to mend it.
+
+use std::io;
+use std::path::PathBuf;
+
+/// A mistake of the operator's, found before any port is bound; the program exits with code 2.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A value that its option does not take.
+    #[error("{place}: {text:?} {reason}; write for example {example}")]
+    Value {
+        /// The flag, the variable, or the file, line and key.
+        place: String,
+        /// The value as it was given.
+        text: String,
+        /// What is wrong with it: the end of a sentence that begins with the value.
+        reason: String,
+        /// A whole flag, variable or line that would be right in this place.
+        example: String,
+    },
+    /// Digests are to be compared that were never taken.
+    #[error(
+        "verify-on-merge is true while chunk-digest is none, which leaves nothing to verify; \
+         write --chunk-digest=sha256 or --verify-on-merge=false"
+    )]
+    NothingToVerify,
+    /// The file of options cannot be read.
+    #[error(
+        "{place}: cannot read {}: {error}; name a file that exists and may be read",
+        path.display()
+    )]
+    Unreadable {
+        /// The flag or variable that names the file.
+        place: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The file of options is not TOML, or has a key that no option answers to.
+    #[error("{}:{line}: {}", path.display(), reason.trim_end().replace('\n', "; "))]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong, and what was expected instead.
+        reason: String,
+    },
+}

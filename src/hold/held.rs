@@ -1,0 +1,421 @@
+//! One upload in hand: what may be done with it.
+
+use std::{io, sync::Arc};
+
+use super::{
+    HoldError, Holds,
+    tail::{Tail, copy_range, free_part, hash_range, open_for_append},
+};
+use crate::{
+    durable::{Durability, Flush},
+    lock::{FileLock, LeaveSignal, UploadGuard},
+    state::Versioned,
+    storage::{Blob, Staged, Storage},
+    upload::{
+        ChunkIndex, Fact, Offset, OutOfRange, PartId, Phase, Record, Sha256Digest, Stamped,
+        Timestamp, UploadId,
+    },
+};
+
+/// Whether chunks get a SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hashing {
+    /// Every chunk does.
+    Sha256,
+    /// None does (`--chunk-digest none`).
+    Off,
+}
+
+/// An upload that nobody else can change. All methods block.
+///
+/// Dropped, it goes back; its open tail is kept for the next request.
+#[derive(Debug)]
+pub struct Held {
+    holds: Arc<Holds>,
+    current: Versioned,
+    pub(super) tail: Option<Tail>,
+    pub(super) certainty: Certainty,
+    locks: Option<(FileLock, UploadGuard)>,
+}
+
+/// Is what memory says of the bytes true?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Certainty {
+    Sure,
+    /// An operation failed half-way: the next holder compares ledger and parts again.
+    InDoubt,
+}
+
+impl Held {
+    pub(super) fn fresh(
+        holds: &Arc<Holds>,
+        (guard, lock): (UploadGuard, FileLock),
+        current: Versioned,
+    ) -> Self {
+        let certainty = Certainty::Sure;
+        Self { holds: holds.clone(), current, tail: None, certainty, locks: Some((lock, guard)) }
+    }
+
+    pub(super) fn open(
+        holds: &Arc<Holds>,
+        locks: (UploadGuard, FileLock),
+        current: Versioned,
+    ) -> Result<Self, HoldError> {
+        let warm = holds.take_warm(&current);
+        let mut held = Self::fresh(holds, locks, current);
+        match warm {
+            Some(warm) if warm.is_undisturbed()? => held.tail = warm.tail,
+            _ => {
+                held.certainty = Certainty::InDoubt;
+                held.reconcile()?;
+                held.certainty = Certainty::Sure;
+            }
+        }
+        Ok(held)
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &UploadId {
+        &self.current.record.manifest().id
+    }
+
+    /// The facts so far, for whoever goes on to read them.
+    pub fn current(&self) -> &Versioned {
+        &self.current
+    }
+
+    /// The facts so far.
+    pub fn record(&self) -> &Record {
+        &self.current.record
+    }
+
+    /// Where bytes live.
+    pub fn storage(&self) -> &dyn Storage {
+        &**self.holds.storage()
+    }
+
+    /// What answers promise.
+    pub fn durability(&self) -> Durability {
+        self.holds.options().durability
+    }
+
+    /// How often the page cache has been lost under this data.
+    pub(super) fn trust_epoch(&self) -> u64 {
+        self.holds.options().epoch
+    }
+
+    /// Most chunks of one part.
+    pub(super) fn chunks_per_part(&self) -> u64 {
+        self.holds.options().chunks_per_part
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        self.holds.now()
+    }
+
+    /// When it expires, if it is unfinished.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let record = self.record();
+        record.phase().takes_bytes().then(|| self.holds.deadline(record.last_activity()))
+    }
+
+    /// Has its deadline passed, swept or not?
+    pub fn is_expired(&self) -> bool {
+        let grain = self.holds.touch_grain();
+        self.record().phase() == Phase::Expired
+            || self.deadline().is_some_and(|deadline| deadline.plus(grain) <= self.now())
+    }
+
+    /// Refuses an upload that expired or is damaged.
+    pub fn ensure_alive(&self) -> Result<(), HoldError> {
+        if self.is_expired() {
+            return Err(HoldError::Expired);
+        }
+        if self.record().phase() == Phase::Corrupt {
+            return Err(HoldError::Damaged("marked as damaged".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The end of the contiguous bytes: sealed prefix and tail.
+    pub fn offset(&self) -> Result<Offset, OutOfRange> {
+        self.record().prefix_end().advance(self.tail_length())
+    }
+
+    /// Bytes of the tail.
+    pub fn tail_length(&self) -> u64 {
+        self.tail.as_ref().map_or(0, |tail| tail.length)
+    }
+
+    /// The part that holds a tail with bytes in it.
+    pub fn tail_part(&self) -> Option<PartId> {
+        self.tail.as_ref().filter(|tail| tail.length > 0).map(|tail| tail.part)
+    }
+
+    /// Does a newcomer ask for the upload?
+    pub fn is_wanted(&self) -> bool {
+        self.locks.as_ref().is_some_and(|(_, guard)| guard.is_wanted())
+    }
+
+    /// Tells when a newcomer asks for the upload.
+    pub fn leave_signal(&self) -> Option<LeaveSignal> {
+        self.locks.as_ref().map(|(_, guard)| guard.leave_signal())
+    }
+
+    /// Adds facts; all or none.
+    pub fn commit(
+        &mut self,
+        facts: impl IntoIterator<Item = Fact>,
+        flush: Flush,
+    ) -> Result<(), HoldError> {
+        let at = self.now();
+        let facts: Vec<Stamped> = facts.into_iter().map(|fact| Stamped { at, fact }).collect();
+        self.current = self.holds.state().commit(&self.current, &facts, flush)?;
+        Ok(())
+    }
+
+    /// Opens the place where bytes of `chunk` are appended: where the tail is, else behind the prefix in the part that
+    /// it ends in, else in a new part.
+    pub fn open_tail(
+        &mut self,
+        chunk: ChunkIndex,
+        hashing: Hashing,
+    ) -> Result<&mut Tail, HoldError> {
+        let there = self.tail.take().filter(|tail| tail.chunk == chunk);
+        let spot = match there {
+            Some(tail) => tail,
+            None => self.spot_for(chunk)?,
+        };
+        let tail = self.attach(spot, hashing)?;
+        Ok(self.tail.insert(tail))
+    }
+
+    fn spot_for(&self, chunk: ChunkIndex) -> Result<Tail, HoldError> {
+        let record = self.record();
+        record.layout().chunk_len(chunk).map_err(law)?;
+        let behind = Tail::behind_prefix(record, self.chunks_per_part());
+        let behind = behind.filter(|tail| tail.chunk == chunk);
+        Ok(behind.unwrap_or_else(|| Tail::new(chunk, free_part(record, chunk), 0, 0)))
+    }
+
+    fn attach(&self, mut tail: Tail, hashing: Hashing) -> Result<Tail, HoldError> {
+        if tail.is_open() {
+            return Ok(tail);
+        }
+        let (storage, id) = (self.storage(), self.id());
+        let blob = match open_for_append(storage, id, tail.part)? {
+            Some(blob) => blob,
+            None => storage.create_part(id, tail.part, self.durability().of_answer())?,
+        };
+        let hasher = match hashing {
+            Hashing::Sha256 => Some(hash_range(&*blob, tail.base, tail.length)?),
+            Hashing::Off => None,
+        };
+        tail.attach(blob, hasher);
+        Ok(tail)
+    }
+
+    /// Seals the tail's chunk, which is whole, and moves on behind it.
+    pub fn seal_tail(&mut self) -> Result<(), HoldError> {
+        let Some(mut tail) = self.tail.take() else { return Ok(()) };
+        let (chunk, part) = (tail.chunk, tail.part);
+        let digest = tail.digest();
+        if digest.is_none() && self.durability() == Durability::Ack {
+            // Without a digest nobody can tell after a power loss whether the bytes are the right ones.
+            tail.blob()?.sync()?;
+        }
+        let superseded = self.record().chunks().get(chunk).map(|sealed| sealed.part);
+        let sealed = Fact::Sealed { chunk, length: tail.length, digest, part };
+        self.certainty = Certainty::InDoubt;
+        self.commit([sealed], Flush::Lazy)?;
+        match Tail::behind(self.record(), (chunk, part), self.chunks_per_part()) {
+            Some(next) => {
+                tail.move_on(next.chunk, next.base);
+                self.tail = Some(tail);
+            }
+            None if self.durability() == Durability::Ack => tail.blob()?.sync()?,
+            None => {}
+        }
+        if let Some(old) = superseded.filter(|old| *old != part) {
+            self.clear_dead_bytes(old)?;
+        }
+        self.certainty = Certainty::Sure;
+        Ok(())
+    }
+
+    /// Ends an append: gives back what was reserved, forgets bytes that lie in front of sealed ones, and keeps the
+    /// promise of the durability policy for what is about to be told.
+    pub fn close_tail(&mut self) -> Result<(), HoldError> {
+        self.certainty = Certainty::InDoubt;
+        if let Some(tail) = self.tail.take() {
+            let useful = tail.chunk == self.record().chunks().first_missing();
+            let end = tail.base.saturating_add(if useful { tail.length } else { 0 });
+            if tail.is_open() {
+                tail.blob()?.truncate(end)?;
+            }
+            if useful {
+                self.tail = Some(tail);
+            }
+        }
+        self.write_down_activity()?;
+        self.certainty = Certainty::Sure;
+        Ok(())
+    }
+
+    fn write_down_activity(&mut self) -> Result<(), HoldError> {
+        let flush = self.durability().of_answer();
+        let promise = match &self.tail {
+            Some(tail) if flush == Flush::Durable && tail.is_open() => {
+                tail.blob()?.sync()?;
+                let (chunk, length) = (tail.chunk, tail.length);
+                tail.digest().map(|digest| Fact::Tail { chunk, length, digest })
+            }
+            _ => None,
+        };
+        let quiet = self.now().since(self.record().last_activity()) >= self.holds.touch_grain();
+        match promise {
+            Some(promise) => self.commit([promise], flush),
+            None if quiet || flush == Flush::Durable => self.commit([Fact::Touched], flush),
+            None => Ok(()),
+        }
+    }
+
+    /// After a failed write: cuts the tail back to what is known of it, so that its length stays the truth.
+    pub fn cut_tail(&mut self) {
+        let cut = self.tail.as_ref().map(|tail| -> io::Result<()> {
+            tail.blob()?.truncate(tail.base.saturating_add(tail.length))
+        });
+        if let Some(Err(error)) = cut {
+            // Whatever lies behind the known end was sent by the client too; the next holder looks at it anew.
+            tracing::warn!(id = %self.id(), %error, "could not cut a tail after a failed write");
+            self.certainty = Certainty::InDoubt;
+        }
+    }
+
+    /// Forgets an empty tail; true if there is none (any more).
+    pub fn drop_empty_tail(&mut self) -> bool {
+        if self.tail_length() == 0 {
+            self.tail = None;
+        }
+        self.tail.is_none()
+    }
+
+    /// Makes a staged file the chunk's part and seals the chunk. A chunk that was sealed before gives way; its bytes go.
+    pub fn adopt(
+        &mut self,
+        staged: Box<dyn Staged>,
+        (chunk, length): (ChunkIndex, u64),
+        digest: Option<Sha256Digest>,
+    ) -> Result<(), HoldError> {
+        self.drop_empty_tail();
+        let superseded = self.record().chunks().get(chunk).map(|sealed| sealed.part);
+        let part = self.part_for(chunk);
+        let carried = self.carry_tail(staged.as_blob(), chunk, length)?;
+        let flush = self.durability().of_answer();
+        self.certainty = Certainty::InDoubt;
+        let id = self.id().clone();
+        self.storage().adopt(staged, &id, part, flush)?;
+        self.commit([Fact::Sealed { chunk, length, digest, part }], flush)?;
+        let outlived = self.tail.take_if(|tail| tail.chunk == chunk).map(|tail| tail.part);
+        if let (Some(base), Some(tail)) = (carried, &mut self.tail) {
+            *tail = Tail::new(tail.chunk, part, base, tail.length);
+        }
+        for old in [superseded, outlived].into_iter().flatten().filter(|old| *old != part) {
+            self.clear_dead_bytes(old)?;
+        }
+        self.certainty = Certainty::Sure;
+        Ok(())
+    }
+
+    /// A name for the new part of `chunk` that neither a sealed chunk nor the tail uses.
+    fn part_for(&self, chunk: ChunkIndex) -> PartId {
+        let mut part = free_part(self.record(), chunk);
+        if self.tail.as_ref().is_some_and(|tail| tail.part == part) {
+            part.generation = part.generation.saturating_add(1);
+        }
+        part
+    }
+
+    /// A tail is found behind the chunk in front of it. Where that chunk moves to another part, the tail's bytes go
+    /// along. Says where in the new part they begin.
+    fn carry_tail(
+        &self,
+        into: &dyn Blob,
+        chunk: ChunkIndex,
+        length: u64,
+    ) -> Result<Option<u64>, HoldError> {
+        let behind = |tail: &&Tail| tail.chunk.previous() == Some(chunk) && tail.base > 0;
+        let Some(tail) = self.tail.as_ref().filter(behind) else { return Ok(None) };
+        let from = self.storage().open_part(self.id(), tail.part)?;
+        copy_range(&*from, tail.base, tail.length, |bytes, done| {
+            into.write_at(bytes, length.saturating_add(done))
+        })?;
+        Ok(Some(length))
+    }
+
+    /// Removes a part that no chunk lies in any more, or cuts what is dead at its end.
+    pub fn clear_dead_bytes(&self, part: PartId) -> Result<(), HoldError> {
+        if self.tail.as_ref().is_some_and(|tail| tail.part == part) {
+            return Ok(());
+        }
+        match self.live_end(part) {
+            None => self.storage().remove_part(self.id(), part)?,
+            Some(end) => self.storage().open_part(self.id(), part)?.truncate(end)?,
+        }
+        Ok(())
+    }
+
+    /// The end of the last sealed chunk in a part, in bytes from the part's start; `None` if no chunk lies in it.
+    pub(super) fn live_end(&self, part: PartId) -> Option<u64> {
+        let record = self.record();
+        let last = record.last_in(part)?;
+        let start = record.place(last, part).ok()?;
+        Some(start.saturating_add(record.chunks().get(last)?.length))
+    }
+
+    /// Removes the bytes of an upload whose deadline passed; a last fact stays, so that 410 can be told from 404.
+    pub fn expire(mut self) -> Result<(), HoldError> {
+        self.certainty = Certainty::InDoubt;
+        self.tail = None;
+        self.storage().remove_upload(self.id())?;
+        self.commit([Fact::Expired], Flush::Lazy)
+    }
+
+    /// What memory says of the bytes may be wrong: the next holder compares ledger and parts again.
+    pub fn doubt(&mut self) {
+        self.certainty = Certainty::InDoubt;
+    }
+
+    /// Removes bytes and facts, in this order: what dies in between is found again as an upload without bytes. Gives
+    /// back the place in the queue.
+    pub fn forget(mut self) -> Result<UploadGuard, HoldError> {
+        self.certainty = Certainty::InDoubt;
+        self.tail = None;
+        let id = self.id().clone();
+        if let Some(finished) = self.record().finished() {
+            self.storage().remove_finished(&finished.name)?;
+        }
+        self.storage().remove_upload(&id)?;
+        self.holds.state().forget(&id)?;
+        let (_, guard) = self.locks.take().ok_or(HoldError::Busy)?;
+        Ok(guard)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.certainty == Certainty::Sure && self.locks.is_some() {
+            self.holds.keep_warm(&self.current, self.tail.take());
+        }
+        // The file lock goes before the place in the queue: the next in line must find it free.
+        if let Some((file, guard)) = self.locks.take() {
+            drop(file);
+            drop(guard);
+        }
+    }
+}
+
+pub(super) fn law(error: OutOfRange) -> HoldError {
+    HoldError::Law(error.into())
+}

@@ -1,0 +1,377 @@
+//! An upload in hand: its lock, its facts and its bytes, brought into agreement.
+//!
+//! Whoever changes an upload does it through a [`Held`], which nothing but [`Holds`] can make: it proves the lock
+//! (invariant I5), and that ledger and parts were compared since the last process died. Readers that only look use
+//! [`Holds::look`] and take nothing.
+
+mod held;
+mod reconcile;
+mod tail;
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time;
+
+use self::tail::free_part;
+pub use self::{
+    held::{Hashing, Held},
+    tail::Tail,
+};
+use crate::{
+    blocking,
+    clock::{Clock, Stopwatch},
+    durable::Durability,
+    lock::{FileLock, LockError, Locks, Manner, ProcessLocks, UploadGuard},
+    state::{State, StateError, Version, Versioned},
+    storage::Storage,
+    upload::{LawError, Manifest, Phase, Timestamp, UploadId},
+};
+
+/// How long to wait before another process is asked again whether it still holds an upload.
+const RETRY: Duration = Duration::from_millis(5);
+/// Uploads whose open tail is kept between requests.
+const WARM_MAX: usize = 1024;
+
+/// Rules that hold for all uploads of this process.
+#[derive(Debug, Clone, Copy)]
+pub struct HoldOptions {
+    /// What answers promise.
+    pub durability: Durability,
+    /// How often the page cache has been lost under this data; older uploads are verified at their first touch.
+    pub epoch: u64,
+    /// Most chunks of one part; appending begins a new part behind it.
+    pub chunks_per_part: u64,
+    /// How long an unfinished upload lives without new bytes.
+    pub expire_after: Duration,
+}
+
+/// Why an upload could not be had, or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum HoldError {
+    /// There is none.
+    #[error("no such upload")]
+    Unknown,
+    /// There was one, and it expired.
+    #[error("the upload expired")]
+    Expired,
+    /// Its facts or bytes contradict each other.
+    #[error("the upload is damaged: {0}")]
+    Damaged(String),
+    /// Its holder does not let go.
+    #[error("the upload is held")]
+    Busy,
+    /// The law forbids the change.
+    #[error(transparent)]
+    Law(LawError),
+    /// The file system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl From<StateError> for HoldError {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Unknown => Self::Unknown,
+            StateError::Damaged { .. } => Self::Damaged(error.to_string()),
+            // Who holds the lock and still finds the ledger changed has lost the lock.
+            StateError::Exists | StateError::Stale => Self::Busy,
+            StateError::Law(law) => Self::Law(law),
+            StateError::Io(error) => Self::Io(error),
+        }
+    }
+}
+
+/// An upload as it looks from outside, without holding it.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// The facts.
+    pub current: Versioned,
+    /// Bytes behind the sealed prefix.
+    pub tail: u64,
+    /// When it expires, if it is unfinished.
+    pub deadline: Option<Timestamp>,
+}
+
+/// Hands out uploads.
+pub struct Holds {
+    state: Arc<dyn State>,
+    storage: Arc<dyn Storage>,
+    locks: Locks,
+    files: Arc<dyn ProcessLocks>,
+    clock: Arc<dyn Clock>,
+    options: HoldOptions,
+    warm: Mutex<HashMap<UploadId, Warm>>,
+}
+
+/// What is worth keeping of an upload between two requests: that its bytes were compared at this version, and its
+/// open tail with the running hash.
+struct Warm {
+    version: Version,
+    tail: Option<Tail>,
+    used: bool,
+}
+
+impl Warm {
+    /// Another process may have appended to the tail without a word in the ledger.
+    fn is_undisturbed(&self) -> io::Result<bool> {
+        match &self.tail {
+            Some(tail) if tail.is_open() => {
+                Ok(tail.blob()?.size()? == tail.base.saturating_add(tail.length))
+            }
+            Some(_) => Ok(false),
+            None => Ok(true),
+        }
+    }
+}
+
+/// Was an upload made, or was it there?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It is new.
+    Created,
+    /// It was there.
+    Found,
+}
+
+impl Holds {
+    /// Over a state, a storage and the locks that belong to them.
+    pub fn new(
+        state: Arc<dyn State>,
+        storage: Arc<dyn Storage>,
+        (locks, files): (Locks, Arc<dyn ProcessLocks>),
+        clock: Arc<dyn Clock>,
+        options: HoldOptions,
+    ) -> Self {
+        Self { state, storage, locks, files, clock, options, warm: Mutex::default() }
+    }
+
+    /// Where facts live.
+    pub fn state(&self) -> &Arc<dyn State> {
+        &self.state
+    }
+
+    /// Where bytes live.
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
+    /// The rules.
+    pub const fn options(&self) -> &HoldOptions {
+        &self.options
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// When an unfinished upload expires that was last active at `at`.
+    pub fn deadline(&self, at: Timestamp) -> Timestamp {
+        at.plus(self.options.expire_after)
+    }
+
+    /// How coarsely activity is written down: expiry comes later by that much, never earlier.
+    pub fn touch_grain(&self) -> Duration {
+        (self.options.expire_after / 8).min(Duration::from_secs(1))
+    }
+
+    /// Takes the upload: asks its holder to leave, or waits in line.
+    pub async fn take(self: &Arc<Self>, id: &UploadId, manner: Manner) -> Result<Held, HoldError> {
+        let guard = self.locks.take(id, manner).await.map_err(|_| HoldError::Busy)?;
+        self.open(guard, Self::open_held).await
+    }
+
+    /// Takes the upload if nobody holds it.
+    pub async fn try_take(self: &Arc<Self>, id: &UploadId) -> Result<Held, HoldError> {
+        let guard = self.locks.try_take(id).ok_or(HoldError::Busy)?;
+        let this = self.clone();
+        blocking::run(move || this.open_held(guard).map_err(|(error, _)| error)).await
+    }
+
+    /// Makes the upload, or takes the one that has this id. One that expired gives way to the new one.
+    pub async fn create(self: &Arc<Self>, manifest: Manifest) -> Result<(Held, Origin), HoldError> {
+        let taken = self.locks.take(&manifest.id, Manner::Asking).await;
+        let guard = taken.map_err(|_| HoldError::Busy)?;
+        self.open(guard, move |this, guard| this.create_held(manifest.clone(), guard)).await
+    }
+
+    /// Removes an upload, a damaged one too. One that expired is left to the reaper, so that it stays 410.
+    pub async fn forget(self: &Arc<Self>, id: &UploadId) -> Result<(), HoldError> {
+        let taken = self.locks.take(id, Manner::Asking).await;
+        let guard = taken.map_err(|_| HoldError::Busy)?;
+        self.open(guard, Self::forget_held).await
+    }
+
+    fn forget_held(
+        self: &Arc<Self>,
+        guard: UploadGuard,
+    ) -> Result<(), (HoldError, Option<UploadGuard>)> {
+        let id = guard.id().clone();
+        let held = match self.open_held(guard) {
+            Err((HoldError::Damaged(_), _)) => return self.forget_damaged(&id),
+            opened => opened?,
+        };
+        if held.is_expired() {
+            return Err((HoldError::Expired, None));
+        }
+        held.forget().map(|_| ()).map_err(|error| (error, None))
+    }
+
+    /// Without a readable ledger nobody can hold it; but then nobody can change it either.
+    fn forget_damaged(&self, id: &UploadId) -> Result<(), (HoldError, Option<UploadGuard>)> {
+        let removed = self.storage.remove_upload(id).map_err(HoldError::from);
+        let forgotten = removed.and_then(|()| Ok(self.state.forget(id)?));
+        forgotten.map_err(|error| (error, None))
+    }
+
+    /// Looks without taking anything. Blocks.
+    pub fn look(&self, id: &UploadId) -> Result<Look, HoldError> {
+        let current = self.state.load(id)?;
+        let phase = current.record.phase();
+        let expires = self.deadline(current.record.last_activity());
+        let passed = expires.plus(self.touch_grain()) <= self.now();
+        if phase == Phase::Expired || (phase.takes_bytes() && passed) {
+            return Err(HoldError::Expired);
+        }
+        if phase == Phase::Corrupt {
+            return Err(HoldError::Damaged("marked as damaged".to_owned()));
+        }
+        let tail = if phase == Phase::Receiving { self.visible_tail(&current)? } else { 0 };
+        let deadline = phase.takes_bytes().then_some(expires);
+        Ok(Look { current, tail, deadline })
+    }
+
+    /// Lets go of whatever nobody asked for since the last call.
+    pub fn cool_down(&self) {
+        let cold: Vec<Warm> = {
+            let mut warm = self.warm();
+            let ids: Vec<UploadId> =
+                warm.iter().filter(|(_, w)| !w.used).map(|(id, _)| id.clone()).collect();
+            warm.values_mut().for_each(|w| w.used = false);
+            ids.iter().filter_map(|id| warm.remove(id)).collect()
+        };
+        // Files close here, after the map is free again.
+        drop(cold);
+        self.state.cool_down();
+    }
+
+    /// Retries while another process has the file lock, for as long as newcomers wait.
+    async fn open<T, F>(self: &Arc<Self>, guard: UploadGuard, open: F) -> Result<T, HoldError>
+    where
+        F: Fn(&Arc<Self>, UploadGuard) -> Result<T, (HoldError, Option<UploadGuard>)>,
+        F: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let waiting = Stopwatch::start();
+        let open = Arc::new(open);
+        let mut guard = guard;
+        loop {
+            let (this, open) = (self.clone(), open.clone());
+            match blocking::run(move || open(&this, guard)).await {
+                Ok(opened) => return Ok(opened),
+                Err((HoldError::Busy, Some(back))) if waiting.elapsed() < self.locks.patience() => {
+                    guard = back;
+                }
+                Err((error, _)) => return Err(error),
+            }
+            time::sleep(RETRY).await;
+        }
+    }
+
+    fn open_held(
+        self: &Arc<Self>,
+        guard: UploadGuard,
+    ) -> Result<Held, (HoldError, Option<UploadGuard>)> {
+        let lock = match self.lock_file(guard.id()) {
+            Ok(lock) => lock,
+            Err(error) => return Err((error, Some(guard))),
+        };
+        let current = match self.state.load(guard.id()) {
+            Ok(current) => current,
+            Err(error) => return Err((error.into(), None)),
+        };
+        Held::open(self, (guard, lock), current).map_err(|error| (error, None))
+    }
+
+    fn create_held(
+        self: &Arc<Self>,
+        manifest: Manifest,
+        guard: UploadGuard,
+    ) -> Result<(Held, Origin), (HoldError, Option<UploadGuard>)> {
+        let flush = self.options.durability.of_answer();
+        let created = match self.state.create(manifest.clone(), flush) {
+            Ok(created) => created,
+            Err(StateError::Exists) => return self.find_held(manifest, guard),
+            Err(error) => return Err((error.into(), None)),
+        };
+        match self.lock_file(guard.id()) {
+            Ok(lock) => Ok((Held::fresh(self, (guard, lock), created), Origin::Created)),
+            Err(error) => Err((error, Some(guard))),
+        }
+    }
+
+    /// The upload that has the id already, unless it is expired: then it goes, and the next try makes a new one.
+    fn find_held(
+        self: &Arc<Self>,
+        manifest: Manifest,
+        guard: UploadGuard,
+    ) -> Result<(Held, Origin), (HoldError, Option<UploadGuard>)> {
+        let held = self.open_held(guard)?;
+        if !held.is_expired() {
+            return Ok((held, Origin::Found));
+        }
+        let guard = held.forget().map_err(|error| (error, None))?;
+        self.create_held(manifest, guard)
+    }
+
+    fn lock_file(&self, id: &UploadId) -> Result<FileLock, HoldError> {
+        self.files.try_lock(id).map_err(|error| match error {
+            LockError::Held => HoldError::Busy,
+            LockError::Unknown => HoldError::Unknown,
+            LockError::Io(error) => HoldError::Io(error),
+        })
+    }
+
+    /// Bytes behind the sealed prefix, as the size of the part that would hold them says.
+    fn visible_tail(&self, current: &Versioned) -> Result<u64, HoldError> {
+        let record = &*current.record;
+        let id = &record.manifest().id;
+        let behind = Tail::behind_prefix(record, self.options.chunks_per_part);
+        let next = record.chunks().first_missing();
+        let (part, base) =
+            behind.map_or((free_part(record, next), 0), |tail| (tail.part, tail.base));
+        let size = self.storage.part_size(id, part)?.unwrap_or(0);
+        Ok(size.saturating_sub(base))
+    }
+
+    fn warm(&self) -> std::sync::MutexGuard<'_, HashMap<UploadId, Warm>> {
+        self.warm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was kept, if the upload is still as it was then.
+    fn take_warm(&self, current: &Versioned) -> Option<Warm> {
+        let warm = self.warm().remove(&current.record.manifest().id)?;
+        (warm.version == current.version).then_some(warm)
+    }
+
+    fn keep_warm(&self, current: &Versioned, tail: Option<Tail>) {
+        let mut warm = self.warm();
+        if warm.len() >= WARM_MAX {
+            let any = warm.keys().next().cloned();
+            any.and_then(|id| warm.remove(&id));
+        }
+        let id = current.record.manifest().id.clone();
+        warm.insert(id, Warm { version: current.version, tail, used: true });
+    }
+}
+
+impl fmt::Debug for Holds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Holds").field("options", &self.options).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,243 @@
+//! Brings ledger and parts into agreement after a crash: bytes came first, so the parts may be ahead of the ledger;
+//! after a power loss they may lag behind it.
+
+use std::collections::BTreeMap;
+
+use super::{
+    HoldError,
+    held::{Certainty, Held, law},
+    tail::{Tail, copy_range, hash_range, open_for_append},
+};
+use crate::{
+    durable::Flush,
+    storage::StoredPart,
+    upload::{ChunkIndex, Fact, PartId, Phase, Sha256Digest},
+};
+
+impl Held {
+    /// Compares, repairs, and finds the tail.
+    pub(super) fn reconcile(&mut self) -> Result<(), HoldError> {
+        match self.record().phase() {
+            Phase::Finished | Phase::Expired | Phase::Terminated | Phase::Corrupt => {
+                return Ok(self.storage().remove_upload(self.id())?);
+            }
+            Phase::Merging => self.reconcile_merge()?,
+            Phase::Receiving | Phase::Received => {}
+        }
+        if !self.record().phase().takes_bytes() {
+            return Ok(());
+        }
+        self.drop_unreadable()?;
+        let suspicious = self.record().epoch() < self.trust_epoch();
+        if suspicious {
+            self.drop_unverified()?;
+        }
+        self.tail = self.find_tail()?;
+        self.cut_leftovers()?;
+        if suspicious {
+            self.check_tail()?;
+            let epoch = self.trust_epoch();
+            self.commit([Fact::Verified { epoch }], Flush::Lazy)?;
+        }
+        Ok(())
+    }
+
+    /// The process died while it published. If the file lies under its name, the merge happened; else it did not.
+    fn reconcile_merge(&mut self) -> Result<(), HoldError> {
+        let record = self.record();
+        let first = record.chunks().get(ChunkIndex::ZERO).map(|sealed| sealed.part);
+        let (Some(part), Some(name)) = (first, record.merging().cloned()) else {
+            return self.commit([Fact::MergeAbandoned], Flush::Lazy);
+        };
+        let unpublished = self.storage().part_size(self.id(), part)?.is_some();
+        let length = record.layout().length();
+        let composite = record.composite().map(|composite| composite.raw);
+        match (self.storage().finished_size(&name)?, length) {
+            // Only the publishing rename takes the part away, so the file of that name is this upload's.
+            (Some(size), Some(length)) if !unpublished && size == length.get() => {
+                self.storage().sync_finished(self.durability().of_finish())?;
+                let flush = self.durability().of_finish();
+                self.commit([Fact::Finished { length, composite }], flush)?;
+                Ok(self.storage().remove_upload(self.id())?)
+            }
+            _ => self.commit([Fact::MergeAbandoned], Flush::Lazy),
+        }
+    }
+
+    /// Drops chunks whose part is not there or too short.
+    fn drop_unreadable(&mut self) -> Result<(), HoldError> {
+        let parts = self.part_sizes()?;
+        let record = self.record();
+        let lost: Vec<ChunkIndex> = record
+            .chunks()
+            .iter()
+            .filter(|(chunk, sealed)| {
+                let end = record.place(*chunk, sealed.part).ok();
+                let end = end.and_then(|place| place.checked_add(sealed.length));
+                end.is_none_or(|end| parts.get(&sealed.part).is_none_or(|size| *size < end))
+            })
+            .map(|(chunk, _)| chunk)
+            .collect();
+        self.drop_all(&lost)
+    }
+
+    /// Drops chunks whose bytes are not those of their digest. A chunk without digest is trusted only where every
+    /// answer waited for the disk.
+    fn drop_unverified(&mut self) -> Result<(), HoldError> {
+        let wrong = self.wrong_chunks()?;
+        self.drop_all(&wrong)
+    }
+
+    /// Reads all sealed chunks; gives those whose bytes are not the ones of their digest.
+    pub fn wrong_chunks(&self) -> Result<Vec<ChunkIndex>, HoldError> {
+        let keep_unhashed = self.durability() == crate::durable::Durability::Ack;
+        let record = self.record();
+        let mut wrong = Vec::new();
+        for (chunk, sealed) in record.chunks().iter() {
+            let Some(digest) = sealed.digest else {
+                if !keep_unhashed {
+                    wrong.push(chunk);
+                }
+                continue;
+            };
+            let blob = self.storage().open_part(self.id(), sealed.part)?;
+            let place = record.place(chunk, sealed.part).map_err(law)?;
+            let actual: Sha256Digest = hash_range(&*blob, place, sealed.length)?.into();
+            if actual != digest {
+                wrong.push(chunk);
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// Takes chunks out whose bytes are lost or wrong; they are asked for again.
+    pub fn drop_chunks(&mut self, chunks: &[ChunkIndex]) -> Result<(), HoldError> {
+        self.certainty = Certainty::InDoubt;
+        self.tail = None;
+        self.drop_all(chunks)?;
+        self.reconcile()?;
+        self.certainty = Certainty::Sure;
+        Ok(())
+    }
+
+    fn drop_all(&mut self, chunks: &[ChunkIndex]) -> Result<(), HoldError> {
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        let count = chunks.len();
+        tracing::warn!(id = %self.id(), count, "chunks are lost or damaged, asking for them again");
+        for chunk in chunks.iter().rev() {
+            self.drop_one(*chunk)?;
+        }
+        Ok(())
+    }
+
+    /// Takes one chunk out. A part that ends with it is cut first, so that dead bytes are never taken for a tail.
+    fn drop_one(&mut self, chunk: ChunkIndex) -> Result<(), HoldError> {
+        let Some(part) = self.record().chunks().get(chunk).map(|sealed| sealed.part) else {
+            return Ok(());
+        };
+        if self.record().last_in(part) == Some(chunk) {
+            let place = self.record().place(chunk, part).map_err(law)?;
+            let blob = open_for_append(self.storage(), self.id(), part)?;
+            if let Some(blob) = blob.filter(|blob| blob.size().is_ok_and(|size| size > place)) {
+                blob.truncate(place)?;
+            }
+        }
+        self.commit([Fact::Dropped { chunk }], Flush::Lazy)
+    }
+
+    /// The bytes behind the prefix: in the part that the prefix ends in, or in a part of their own that no fact names
+    /// yet. Whole chunks among them are sealed.
+    fn find_tail(&mut self) -> Result<Option<Tail>, HoldError> {
+        loop {
+            if self.record().is_complete() {
+                return Ok(None);
+            }
+            let Some(mut tail) = self.tail_candidate()? else { return Ok(None) };
+            let whole = self.record().layout().chunk_len(tail.chunk).map_err(law)?;
+            if tail.length < whole || whole == 0 {
+                return Ok(Some(tail));
+            }
+            tail.length = whole;
+            self.seal_found(&tail)?;
+        }
+    }
+
+    fn tail_candidate(&self) -> Result<Option<Tail>, HoldError> {
+        let parts = self.part_sizes()?;
+        let record = self.record();
+        let chunk = record.chunks().first_missing();
+        let behind = Tail::behind_prefix(record, u64::MAX).and_then(|mut tail| {
+            tail.length = parts.get(&tail.part)?.checked_sub(tail.base)?;
+            (tail.length > 0).then_some(tail)
+        });
+        let own = parts
+            .iter()
+            .filter(|(part, _)| part.first == chunk && !record.is_live(**part))
+            .map(|(part, size)| Tail::new(chunk, *part, 0, *size));
+        Ok(own.chain(behind).filter(|tail| tail.length > 0).max_by_key(|tail| tail.length))
+    }
+
+    fn seal_found(&mut self, tail: &Tail) -> Result<(), HoldError> {
+        let blob = self.storage().open_part(self.id(), tail.part)?;
+        let digest = hash_range(&*blob, tail.base, tail.length)?.into();
+        let (chunk, length, part) = (tail.chunk, tail.length, tail.part);
+        let sealed = Fact::Sealed { chunk, length, digest: Some(digest), part };
+        self.commit([sealed], Flush::Lazy)
+    }
+
+    /// Removes parts that no fact names and cuts dead ends.
+    fn cut_leftovers(&mut self) -> Result<(), HoldError> {
+        let mut ends: BTreeMap<PartId, u64> = BTreeMap::new();
+        for (chunk, sealed) in self.record().chunks().iter() {
+            let place = self.record().place(chunk, sealed.part).map_err(law)?;
+            ends.insert(sealed.part, place.saturating_add(sealed.length));
+        }
+        for (part, size) in self.part_sizes()? {
+            if ends.get(&part).is_none_or(|end| *end < size) {
+                self.clear_dead_bytes(part)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn part_sizes(&self) -> Result<BTreeMap<PartId, u64>, HoldError> {
+        let parts = self.storage().parts(self.id())?;
+        Ok(parts.into_iter().map(|StoredPart { part, size }| (part, size)).collect())
+    }
+
+    /// After a power loss only a promised tail is trusted, and only if its bytes are those that were promised.
+    fn check_tail(&mut self) -> Result<(), HoldError> {
+        let Some(mut tail) = self.tail.take() else { return Ok(()) };
+        let blob = self.storage().open_part(self.id(), tail.part)?;
+        let kept = match self.record().promised_tail() {
+            Some((chunk, length, digest)) if chunk == tail.chunk && length <= tail.length => {
+                let actual: Sha256Digest = hash_range(&*blob, tail.base, length)?.into();
+                if actual == digest { length } else { 0 }
+            }
+            _ => 0,
+        };
+        blob.truncate(tail.base.saturating_add(kept))?;
+        tail.length = kept;
+        self.tail = (kept > 0).then_some(tail);
+        Ok(())
+    }
+
+    /// Copies `length` bytes of one part into another.
+    pub fn copy(
+        &self,
+        (from, from_at): (PartId, u64),
+        (into, into_at): (PartId, u64),
+        length: u64,
+    ) -> Result<(), HoldError> {
+        let source = self.storage().open_part(self.id(), from)?;
+        let target = self.storage().open_part(self.id(), into)?;
+        target.reserve(into_at..into_at.saturating_add(length));
+        copy_range(&*source, from_at, length, |bytes, done| {
+            target.write_at(bytes, into_at.saturating_add(done))
+        })?;
+        target.write_back(into_at..into_at.saturating_add(length));
+        Ok(())
+    }
+}

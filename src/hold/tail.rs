@@ -1,0 +1,162 @@
+//! Where the next appended byte goes.
+
+use std::io;
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    storage::{Blob, Storage},
+    upload::{ChunkIndex, PartId, Record, Sha256Digest, UploadId},
+};
+
+/// Bytes read at once where a tail has to be hashed again.
+const READ: usize = 256 * 1024;
+
+/// The chunk that an offset client has begun, and the place in a part where its bytes lie.
+#[derive(Debug)]
+pub struct Tail {
+    /// Which chunk.
+    pub chunk: ChunkIndex,
+    /// The part that holds it.
+    pub part: PartId,
+    /// Where the chunk begins in that part.
+    pub base: u64,
+    /// Bytes of it that are there.
+    pub length: u64,
+    open: Option<OpenTail>,
+}
+
+#[derive(Debug)]
+struct OpenTail {
+    blob: Box<dyn Blob>,
+    /// Over the tail's bytes; absent where no digests are taken.
+    hasher: Option<Sha256>,
+}
+
+impl Tail {
+    pub(super) const fn new(chunk: ChunkIndex, part: PartId, base: u64, length: u64) -> Self {
+        Self { chunk, part, base, length, open: None }
+    }
+
+    /// The empty tail behind the last chunk of the prefix, in the same part; `None` where that part goes on with
+    /// other chunks or is full.
+    pub(super) fn behind_prefix(record: &Record, chunks_per_part: u64) -> Option<Self> {
+        let chunk = record.chunks().first_missing();
+        let last = chunk.previous()?;
+        let part = record.chunks().get(last)?.part;
+        Self::behind(record, (last, part), chunks_per_part)
+    }
+
+    /// The empty tail behind `last`, which lies in `part`; `None` where the part goes on with other chunks or is full.
+    pub(super) fn behind(
+        record: &Record,
+        (last, part): (ChunkIndex, PartId),
+        chunks_per_part: u64,
+    ) -> Option<Self> {
+        let chunk = last.next().ok()?;
+        let room = chunk.get().checked_sub(part.first.get())? < chunks_per_part;
+        if !room || record.last_in(part) != Some(last) || !record.layout().contains(chunk) {
+            return None;
+        }
+        Some(Self::new(chunk, part, record.place(chunk, part).ok()?, 0))
+    }
+
+    /// Opens the part, if it is not open, and brings the hash up to the tail's length. `create` is for a part that
+    /// does not exist yet.
+    pub(super) fn attach(&mut self, blob: Box<dyn Blob>, hasher: Option<Sha256>) {
+        self.open = Some(OpenTail { blob, hasher });
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// The open part.
+    pub fn blob(&self) -> io::Result<&dyn Blob> {
+        self.open.as_ref().map(|open| &*open.blob).ok_or_else(not_open)
+    }
+
+    /// Adds bytes behind the tail: hashed and written in one step, while they are in the cache.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let at = self.base.saturating_add(self.length);
+        let open = self.open.as_mut().ok_or_else(not_open)?;
+        open.blob.write_at(bytes, at)?;
+        if let Some(hasher) = &mut open.hasher {
+            hasher.update(bytes);
+        }
+        self.length = self.length.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        Ok(())
+    }
+
+    /// The digest of the bytes so far; absent where none are taken.
+    pub fn digest(&self) -> Option<Sha256Digest> {
+        Some(self.open.as_ref()?.hasher.clone()?.into())
+    }
+
+    /// Moves on to the next chunk in the same part.
+    pub(super) fn move_on(&mut self, chunk: ChunkIndex, base: u64) {
+        self.chunk = chunk;
+        self.base = base;
+        self.length = 0;
+        if let Some(OpenTail { hasher: Some(hasher), .. }) = &mut self.open {
+            *hasher = Sha256::new();
+        }
+    }
+}
+
+/// The first name for a part beginning with `chunk` that no sealed chunk uses.
+pub(super) fn free_part(record: &Record, chunk: ChunkIndex) -> PartId {
+    let used = record
+        .chunks()
+        .iter_from(chunk)
+        .filter(|(_, sealed)| sealed.part.first == chunk)
+        .map(|(_, sealed)| sealed.part.generation)
+        .max();
+    PartId { first: chunk, generation: used.map_or(0, |used| used.saturating_add(1)) }
+}
+
+/// Hashes `length` bytes of a blob from `at` on.
+pub(super) fn hash_range(blob: &dyn Blob, at: u64, length: u64) -> io::Result<Sha256> {
+    let mut hasher = Sha256::new();
+    copy_range(blob, at, length, |bytes, _| {
+        hasher.update(bytes);
+        Ok(())
+    })?;
+    Ok(hasher)
+}
+
+/// Hands `length` bytes of a blob from `at` on to `take`, with their distance from `at`.
+pub(super) fn copy_range(
+    blob: &dyn Blob,
+    at: u64,
+    length: u64,
+    mut take: impl FnMut(&[u8], u64) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; usize::try_from(length).unwrap_or(READ).min(READ)];
+    let mut done = 0;
+    while done < length {
+        let step = usize::try_from(length.saturating_sub(done)).unwrap_or(READ).min(READ);
+        let bytes = buffer.get_mut(..step).ok_or_else(not_open)?;
+        blob.read_at(bytes, at.saturating_add(done))?;
+        take(bytes, done)?;
+        done = done.saturating_add(u64::try_from(step).unwrap_or(u64::MAX));
+    }
+    Ok(())
+}
+
+/// Opens the part of a tail for appending.
+pub(super) fn open_for_append(
+    storage: &dyn Storage,
+    id: &UploadId,
+    part: PartId,
+) -> io::Result<Option<Box<dyn Blob>>> {
+    match storage.open_part(id, part) {
+        Ok(blob) => Ok(Some(blob)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn not_open() -> io::Error {
+    io::Error::other("the tail is not open")
+}

@@ -1,0 +1,86 @@
+//! The buffers between sockets and disk: few, reused, and bounded for the whole process.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bytes of one buffer: large enough that a write costs little more than its copy, small enough that it is still in
+/// the processor's cache when it is hashed.
+const BUFFER: usize = 512 * 1024;
+
+/// All buffers of the process.
+pub(super) struct BufferPool {
+    permits: Arc<Semaphore>,
+    free: Mutex<Vec<Vec<u8>>>,
+}
+
+impl BufferPool {
+    /// As many buffers as fit into `budget` bytes, at least four.
+    pub(super) fn new(budget: u64) -> Arc<Self> {
+        let fit = usize::try_from(budget).unwrap_or(usize::MAX) / BUFFER;
+        let permits = Arc::new(Semaphore::new(fit.clamp(4, Semaphore::MAX_PERMITS)));
+        Arc::new(Self { permits, free: Mutex::default() })
+    }
+
+    /// A buffer, as soon as one is free; in the order of asking.
+    pub(super) async fn take(self: &Arc<Self>) -> Buffer {
+        let permit = self.permits.clone().acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
+        let reused = self.free().pop();
+        let bytes = reused.unwrap_or_else(|| Vec::with_capacity(BUFFER));
+        Buffer { bytes, pool: self.clone(), _permit: permit }
+    }
+
+    /// Are others waiting for a buffer?
+    pub(super) fn is_short(&self) -> bool {
+        self.permits.available_permits() == 0
+    }
+
+    fn free(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for BufferPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BufferPool").finish_non_exhaustive()
+    }
+}
+
+/// One buffer; goes back to the pool when dropped.
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    pool: Arc<BufferPool>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Buffer {
+    /// Copies as much of `bytes` as there is room for; gives back the rest.
+    pub(super) fn fill<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let room = BUFFER.saturating_sub(self.bytes.len());
+        let (now, rest) = bytes.split_at(bytes.len().min(room));
+        self.bytes.extend_from_slice(now);
+        rest
+    }
+
+    /// What was copied.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Is there no room left?
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes.len() >= BUFFER
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        self.pool.free().push(bytes);
+    }
+}

@@ -1,0 +1,356 @@
+//! Chunks by number: the road of index clients. A body is received and hashed into staging without the lock, which is
+//! taken only to commit.
+
+use std::sync::Arc;
+
+use md5::Md5;
+use sha2::{Digest, Sha256};
+
+use super::{
+    End, Ingest, IngestError, LayoutMismatch, Source,
+    pump::{self, Sink},
+};
+use crate::{
+    blocking,
+    durable::Flush,
+    hold::{Hashing, Held, HoldError},
+    lock::Manner,
+    storage::{Staged, Storage},
+    upload::{
+        ChunkCount, ChunkIndex, ChunkKey, ChunkSize, Dialect, Fact, Layout, Length, Manifest,
+        Phase, Record, Sha256Digest, UploadId,
+    },
+};
+
+/// What a chunk's bytes must hash to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExpectedDigests {
+    /// SHA-256.
+    pub sha256: Option<Sha256Digest>,
+    /// MD5.
+    pub md5: Option<[u8; 16]>,
+}
+
+/// A chunk and the upload that it is for.
+#[derive(Debug, Clone)]
+pub struct ChunkPut {
+    /// Which upload.
+    pub key: ChunkKey,
+    /// tus `Upload-Metadata` of an upload that this chunk begins.
+    pub metadata: String,
+    /// Which chunk.
+    pub index: ChunkIndex,
+    /// How the client cuts the file. May be absent where the upload is there already.
+    pub layout: Option<Layout>,
+    /// What the bytes must hash to.
+    pub expected: ExpectedDigests,
+}
+
+/// A received chunk that belongs to no upload yet. Dropped, it is gone.
+#[derive(Debug)]
+pub struct StagedChunk {
+    staged: Option<Box<dyn Staged>>,
+    /// Bytes of it.
+    pub length: u64,
+    sha256: Option<Sha256Digest>,
+    md5: Option<[u8; 16]>,
+}
+
+/// What became of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChunkFate {
+    /// It is stored since this request.
+    Stored,
+    /// The same bytes were there.
+    Duplicate,
+}
+
+/// A chunk that is there.
+#[derive(Debug, Clone)]
+pub struct ChunkCommitted {
+    /// Its upload.
+    pub id: UploadId,
+    /// Stored now, or there before.
+    pub fate: ChunkFate,
+    /// The upload's facts.
+    pub record: Arc<Record>,
+}
+
+impl Ingest {
+    /// Refuses what can be refused before a byte is read: the layout, the number, the announced length, a merge that
+    /// runs.
+    pub async fn check_chunk(
+        self: &Arc<Self>,
+        put: &ChunkPut,
+        announced: Option<u64>,
+    ) -> Result<(), IngestError> {
+        let (this, put) = (self.clone(), put.clone());
+        blocking::run(move || {
+            let layout = match this.find(&put.key) {
+                Ok(found) => {
+                    let record = &found.look.current.record;
+                    let layout = agreed_layout(record, put.layout.as_ref())?;
+                    this.ensure_unmerged(record)?;
+                    layout
+                }
+                Err(error) if begins_anew(&error) => put.layout.ok_or(error)?,
+                Err(error) => return Err(error),
+            };
+            let expected = chunk_length(&layout, put.index)?;
+            match announced.filter(|announced| *announced != expected) {
+                Some(actual) => Err(IngestError::ChunkLength { expected, actual }),
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// Receives a body into staging. Its length and digests are compared when it is committed. With `md5` that digest
+    /// is taken too.
+    pub async fn stage_chunk(
+        &self,
+        source: &mut dyn Source,
+        limit: u64,
+        md5: Hashing,
+    ) -> Result<StagedChunk, IngestError> {
+        let md5 = (md5 == Hashing::Sha256).then(Md5::new);
+        let sink = ChunkSink {
+            storage: self.holds.storage().clone(),
+            staged: None,
+            length: 0,
+            sha256: Sha256::new(),
+            md5,
+        };
+        let (sink, pumped) = pump::pump(&self.transfers, source, (sink, limit), None).await;
+        match pumped? {
+            End::Complete => {}
+            End::Broken(broken) => return Err(broken.into()),
+            End::Overflow => {
+                let actual = limit.saturating_add(1);
+                return Err(IngestError::ChunkLength { expected: limit, actual });
+            }
+            End::TakenOver | End::Stopping => return Err(IngestError::Stopping),
+        }
+        Ok(blocking::run(move || sink.finish()).await?)
+    }
+
+    /// Makes a staged chunk part of its upload, which begins with it if there is none.
+    pub async fn commit_chunk(
+        self: &Arc<Self>,
+        put: ChunkPut,
+        chunk: StagedChunk,
+    ) -> Result<ChunkCommitted, IngestError> {
+        chunk.compare(&put.expected)?;
+        let held = self.hold_for(&put).await?;
+        let this = self.clone();
+        let committed = blocking::run(move || this.commit_held(held, &put, chunk)).await?;
+        if committed.fate == ChunkFate::Stored {
+            self.merger.absorb_soon(&committed.id);
+        }
+        Ok(committed)
+    }
+
+    /// The upload that the chunk belongs to, in hand.
+    async fn hold_for(self: &Arc<Self>, put: &ChunkPut) -> Result<Held, IngestError> {
+        let (this, key) = (self.clone(), put.key.clone());
+        let found = blocking::run(move || this.find(&key)).await;
+        match (found, put.layout) {
+            (Ok(found), _) => Ok(self.holds.take(&found.id, Manner::Asking).await?),
+            (Err(error), Some(layout)) if begins_anew(&error) => {
+                chunk_length(&layout, put.index)?;
+                let (held, _) = self.holds.create(self.chunk_manifest(put, layout)).await?;
+                Ok(held)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn chunk_manifest(&self, put: &ChunkPut, layout: Layout) -> Manifest {
+        Manifest {
+            id: self.holds.state().secret().id(&put.key),
+            layout,
+            metadata: put.metadata.clone(),
+            filename: put.key.filename.clone(),
+            media_type: None,
+            dialect: Dialect::Chunks,
+            key: Some(put.key.clone()),
+            created_at: self.now(),
+            epoch: self.holds.options().epoch,
+        }
+    }
+
+    fn commit_held(
+        &self,
+        mut held: Held,
+        put: &ChunkPut,
+        chunk: StagedChunk,
+    ) -> Result<ChunkCommitted, IngestError> {
+        held.ensure_alive()?;
+        let layout = agreed_layout(held.record(), put.layout.as_ref())?;
+        let expected = chunk_length(&layout, put.index)?;
+        if chunk.length != expected {
+            return Err(IngestError::ChunkLength { expected, actual: chunk.length });
+        }
+        let fate = self.place(&mut held, put, chunk)?;
+        let (id, record) = (held.id().clone(), held.current().record.clone());
+        Ok(ChunkCommitted { id, fate, record })
+    }
+
+    fn place(
+        &self,
+        held: &mut Held,
+        put: &ChunkPut,
+        chunk: StagedChunk,
+    ) -> Result<ChunkFate, IngestError> {
+        let stored = held.record().chunks().get(put.index).map(|sealed| sealed.digest);
+        if let Some(Some(stored)) = stored
+            && Some(stored) == chunk.sha256
+        {
+            return Ok(ChunkFate::Duplicate);
+        }
+        if held.record().phase() == Phase::Finished {
+            return Err(IngestError::Finished);
+        }
+        self.ensure_unmerged(held.record())?;
+        if let (None, Some(length)) =
+            (held.record().layout().length(), put.layout.and_then(|layout| layout.length()))
+        {
+            held.commit([Fact::Length(length)], Flush::Lazy)?;
+        }
+        let digest = chunk.sha256.filter(|_| self.options.hashing == Hashing::Sha256);
+        let staged = chunk.staged.ok_or_else(|| std::io::Error::other("a chunk without a file"));
+        held.adopt(staged.map_err(HoldError::Io)?, (put.index, chunk.length), digest)?;
+        self.finish_offset_upload(held);
+        Ok(ChunkFate::Stored)
+    }
+
+    /// An upload that an offset client began has nobody who would ask for a merge.
+    fn finish_offset_upload(&self, held: &mut Held) {
+        let record = held.record();
+        if record.manifest().dialect != Dialect::Tus || !record.is_complete() {
+            return;
+        }
+        if let Err(error) = self.merger.finish(held) {
+            // The chunk is stored all the same; the next look at the upload tries again.
+            tracing::error!(id = %held.id(), %error, "could not finish a complete upload");
+        }
+    }
+
+    fn ensure_unmerged(&self, record: &Record) -> Result<(), IngestError> {
+        let merging = record.phase() == Phase::Merging
+            || record.phase().takes_bytes() && self.merger.is_running(&record.manifest().id);
+        if merging { Err(IngestError::Merging) } else { Ok(()) }
+    }
+}
+
+/// Errors of a look that mean: there is nothing (any more), so this chunk begins an upload.
+fn begins_anew(error: &IngestError) -> bool {
+    matches!(error, IngestError::Hold(HoldError::Unknown | HoldError::Expired))
+}
+
+fn chunk_length(layout: &Layout, index: ChunkIndex) -> Result<u64, IngestError> {
+    layout.chunk_len(index).map_err(|_| IngestError::NoSuchChunk)
+}
+
+/// The upload's layout, if the request agrees with it; with the request's length where the upload has none yet.
+fn agreed_layout(record: &Record, given: Option<&Layout>) -> Result<Layout, IngestError> {
+    let stored = record.layout();
+    let Some(given) = given else { return Ok(*stored) };
+    let fields = [
+        ("chunk_size", Some(stored.chunk_size().get()), Some(given.chunk_size().get())),
+        ("size", stored.length().map(Length::get), given.length().map(Length::get)),
+        ("total", stored.total().map(ChunkCount::get), given.total().map(ChunkCount::get)),
+    ];
+    let differs = |(_, stored, given): &&(_, Option<u64>, Option<u64>)| {
+        stored.is_some() && given.is_some() && stored != given
+    };
+    if let Some((field, stored, Some(given))) = fields.iter().find(differs) {
+        let (field, stored, given) = (*field, *stored, *given);
+        return Err(IngestError::LayoutMismatch(LayoutMismatch { field, stored, given }));
+    }
+    match given.length().filter(|_| stored.length().is_none()) {
+        None => Ok(*stored),
+        Some(length) => {
+            let declared =
+                stored.with_length(length).map_err(|error| HoldError::Law(error.into()))?;
+            match (declared.total(), given.total()) {
+                (own, Some(other)) if own != Some(other) => {
+                    let (field, stored, given) = ("total", own.map(ChunkCount::get), other.get());
+                    Err(IngestError::LayoutMismatch(LayoutMismatch { field, stored, given }))
+                }
+                _ => Ok(declared),
+            }
+        }
+    }
+}
+
+impl StagedChunk {
+    fn compare(&self, expected: &ExpectedDigests) -> Result<(), IngestError> {
+        if let (Some(expected), Some(actual)) = (expected.sha256, self.sha256)
+            && expected != actual
+        {
+            let (expected, actual) = (expected.to_hex(), actual.to_hex());
+            return Err(IngestError::DigestMismatch { algorithm: "sha-256", expected, actual });
+        }
+        match (expected.md5, self.md5) {
+            (Some(expected), Some(actual)) if expected != actual => {
+                let (expected, actual) = (hex(expected), hex(actual));
+                Err(IngestError::DigestMismatch { algorithm: "md5", expected, actual })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn hex(bytes: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(bytes))
+}
+
+/// Hashes and stages one chunk. Its SHA-256 is always taken: it tells a repeated chunk from another one, also after
+/// the merge.
+struct ChunkSink {
+    storage: Arc<dyn Storage>,
+    staged: Option<Box<dyn Staged>>,
+    length: u64,
+    sha256: Sha256,
+    md5: Option<Md5>,
+}
+
+impl Sink for ChunkSink {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), HoldError> {
+        let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let at = self.length;
+        let staged = self.staged()?;
+        staged.write_at(bytes, at)?;
+        staged.write_back(at..at.saturating_add(count));
+        self.sha256.update(bytes);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
+        self.length = at.saturating_add(count);
+        Ok(())
+    }
+}
+
+impl ChunkSink {
+    fn staged(&mut self) -> Result<&dyn Staged, HoldError> {
+        let staged = match self.staged.take() {
+            Some(staged) => staged,
+            None => self.storage.stage()?,
+        };
+        Ok(&**self.staged.insert(staged))
+    }
+
+    fn finish(mut self) -> Result<StagedChunk, HoldError> {
+        self.staged()?;
+        Ok(StagedChunk {
+            staged: self.staged,
+            length: self.length,
+            sha256: Some(self.sha256.into()),
+            md5: self.md5.map(|md5| md5.finalize().into()),
+        })
+    }
+}
+
+/// Bytes of a chunk at most: the last one may be nearly two chunk sizes long.
+pub const CHUNK_LEN_MAX: u64 = 2 * ChunkSize::LARGEST;

@@ -1,0 +1,81 @@
+//! Creation, with or without the first bytes.
+
+use super::{Appended, Ingest, IngestError, Source};
+use crate::{
+    blocking,
+    hold::{Held, HoldError, Origin},
+    upload::{ChunkIndex, Dialect, Layout, Length, Manifest, Timestamp, UploadId},
+};
+
+/// What a client says of the upload that it begins.
+#[derive(Debug, Clone)]
+pub struct NewUpload {
+    /// Its length, if known.
+    pub length: Option<Length>,
+    /// tus `Upload-Metadata`, verbatim.
+    pub metadata: String,
+    /// The file's name.
+    pub filename: Option<String>,
+    /// The file's media type.
+    pub media_type: Option<String>,
+}
+
+/// A new upload.
+#[derive(Debug)]
+pub struct Created {
+    /// Its name.
+    pub id: UploadId,
+    /// What became of the bytes that came with the request.
+    pub appended: Appended,
+}
+
+impl Ingest {
+    /// Makes an upload and stores the bytes that came along. One of length 0 is finished at once.
+    pub async fn create(
+        &self,
+        new: NewUpload,
+        source: &mut dyn Source,
+    ) -> Result<Created, IngestError> {
+        let manifest = self.manifest(new)?;
+        let id = manifest.id.clone();
+        let (held, origin) = self.holds.create(manifest).await?;
+        if origin == Origin::Found {
+            return Err(HoldError::Io(std::io::Error::other("a random id came twice")).into());
+        }
+        let held = if held.record().layout().length() == Some(Length::ZERO) {
+            let hashing = self.options.hashing;
+            blocking::run(move || seal_empty(held, hashing)).await?
+        } else {
+            held
+        };
+        let appended = self.receive(held, source).await?;
+        Ok(Created { id, appended })
+    }
+
+    fn manifest(&self, new: NewUpload) -> Result<Manifest, HoldError> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(std::io::Error::from)?;
+        Ok(Manifest {
+            id: UploadId::from_random(random),
+            layout: Layout::by_size(self.options.chunk_size, new.length),
+            metadata: new.metadata,
+            filename: new.filename,
+            media_type: new.media_type,
+            dialect: Dialect::Tus,
+            key: None,
+            created_at: self.now(),
+            epoch: self.holds.options().epoch,
+        })
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.holds.now()
+    }
+}
+
+/// The one chunk of an upload of no bytes is empty, and there.
+fn seal_empty(mut held: Held, hashing: crate::hold::Hashing) -> Result<Held, HoldError> {
+    held.open_tail(ChunkIndex::ZERO, hashing)?;
+    held.seal_tail()?;
+    Ok(held)
+}

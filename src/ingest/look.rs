@@ -1,0 +1,99 @@
+//! Looking at uploads, and giving them up.
+
+use std::sync::Arc;
+
+use super::{Ingest, IngestError};
+use crate::{
+    blocking,
+    hold::{Held, HoldError},
+    lock::Manner,
+    merger::{MergeDemand, MergeError, MergeOutcome},
+    upload::{ChunkKey, Dialect, Offset, Phase, Record, Timestamp, UploadId},
+};
+
+/// An upload as it stands.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Its name.
+    pub id: UploadId,
+    /// The facts.
+    pub record: Arc<Record>,
+    /// The end of the contiguous bytes.
+    pub offset: Offset,
+    /// Bytes behind the sealed prefix.
+    pub tail: u64,
+    /// When it expires, if it is unfinished.
+    pub deadline: Option<Timestamp>,
+    /// Is a merge under way?
+    pub merging: bool,
+}
+
+impl Ingest {
+    /// Where the next append is taken: asks whoever holds the upload to leave, so that the answer stays true. A finish
+    /// that a crash interrupted is done first.
+    pub async fn head(&self, id: &UploadId) -> Result<View, IngestError> {
+        let mut held = self.holds.take(id, Manner::Asking).await?;
+        held.ensure_alive()?;
+        let record = held.record();
+        if record.manifest().dialect == Dialect::Tus && record.phase() == Phase::Received {
+            let merger = self.merger.clone();
+            held = blocking::run(move || {
+                if let Err(error) = merger.finish(&mut held) {
+                    tracing::error!(id = %held.id(), %error, "could not finish a complete upload");
+                }
+                held
+            })
+            .await;
+        }
+        Ok(self.view(&held)?)
+    }
+
+    fn view(&self, held: &Held) -> Result<View, HoldError> {
+        Ok(View {
+            id: held.id().clone(),
+            record: held.current().record.clone(),
+            offset: held.offset().map_err(|error| HoldError::Law(error.into()))?,
+            tail: held.tail_length(),
+            deadline: held.deadline(),
+            merging: self.merger.is_running(held.id()),
+        })
+    }
+
+    /// The upload as it looks, without taking anything from anyone.
+    pub async fn status(self: &Arc<Self>, id: &UploadId) -> Result<View, IngestError> {
+        let (this, id) = (self.clone(), id.clone());
+        blocking::run(move || this.look(id)).await
+    }
+
+    /// The same, for the upload that an index client means.
+    pub async fn status_of(self: &Arc<Self>, key: ChunkKey) -> Result<View, IngestError> {
+        let this = self.clone();
+        blocking::run(move || {
+            let found = this.find(&key)?;
+            this.look(found.id)
+        })
+        .await
+    }
+
+    fn look(&self, id: UploadId) -> Result<View, IngestError> {
+        let look = self.holds.look(&id)?;
+        let record = look.current.record;
+        let offset = record.prefix_end().advance(look.tail)?;
+        let merging = self.merger.is_running(&id) || record.phase() == Phase::Merging;
+        Ok(View { id, record, offset, tail: look.tail, deadline: look.deadline, merging })
+    }
+
+    /// Removes an upload, finished or not, with all its bytes.
+    pub async fn terminate(&self, id: &UploadId) -> Result<(), IngestError> {
+        Ok(self.holds.forget(id).await?)
+    }
+
+    /// Finishes the upload.
+    pub async fn merge(
+        &self,
+        id: &UploadId,
+        demand: MergeDemand,
+    ) -> Result<MergeOutcome, MergeError> {
+        self.merger.merge(id, demand).await
+    }
+}

@@ -1,0 +1,164 @@
+//! Bytes in: create, append, put a chunk, look, cancel. Every call that changes an upload is meant to run in a task of
+//! its own, which a client that hangs up cannot cancel.
+
+mod append;
+mod buffers;
+mod chunk;
+mod create;
+mod download;
+mod find;
+mod look;
+mod pump;
+mod source;
+
+use std::{fmt, sync::Arc};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+pub use self::{
+    append::{Append, Appended},
+    chunk::{CHUNK_LEN_MAX, ChunkCommitted, ChunkFate, ChunkPut, ExpectedDigests, StagedChunk},
+    create::{Created, NewUpload},
+    download::Download,
+    look::View,
+    pump::End,
+    source::{Broken, NoBytes, Source},
+};
+use self::{buffers::BufferPool, pump::Transfers};
+pub use crate::merger::{MergeDemand, MergeError, MergeOutcome};
+use crate::{
+    hold::{Hashing, HoldError, Holds},
+    merger::Merger,
+    upload::{ChunkSize, Length, Offset, OutOfRange},
+};
+
+/// Rules for what comes in.
+#[derive(Debug, Clone, Copy)]
+pub struct IngestOptions {
+    /// Bytes of a chunk where the client does not say.
+    pub chunk_size: ChunkSize,
+    /// Whether chunks get a digest.
+    pub hashing: Hashing,
+    /// Bytes of all buffers of the process.
+    pub memory_budget: u64,
+    /// Threads that write at the same time.
+    pub writers_max: usize,
+}
+
+/// Why bytes were not taken, or an upload not found. Facts; what a client is told of them is the protocol's business.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The upload could not be had, or changed.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
+    /// It could not be finished.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// The bytes would begin elsewhere than the stored ones end.
+    #[error("the upload stands at {current}")]
+    OffsetMismatch {
+        /// Where it stands.
+        current: Offset,
+    },
+    /// More bytes were announced than are missing.
+    #[error("the body reaches past the end of the file")]
+    LengthExceeded {
+        /// Bytes of the file.
+        length: Length,
+    },
+    /// Several uploads share the hash, and no filename was given.
+    #[error("several uploads have this hash")]
+    Ambiguous,
+    /// Length, chunk size or total are others than those the upload has.
+    #[error("the upload has another layout")]
+    LayoutMismatch(LayoutMismatch),
+    /// There is no such chunk.
+    #[error("the upload has no such chunk")]
+    NoSuchChunk,
+    /// A chunk's body is shorter or longer than the layout says.
+    #[error("the chunk has {actual} bytes, not {expected}")]
+    ChunkLength {
+        /// Bytes by the layout.
+        expected: u64,
+        /// Bytes that came, or were announced.
+        actual: u64,
+    },
+    /// A chunk's bytes are not those of the digest that was sent.
+    #[error("the chunk's {algorithm} digest differs")]
+    DigestMismatch {
+        /// `sha-256` or `md5`.
+        algorithm: &'static str,
+        /// What the client sent, in hex.
+        expected: String,
+        /// What the bytes give, in hex.
+        actual: String,
+    },
+    /// The upload is finished, and its chunk has other bytes.
+    #[error("the finished file has other bytes there")]
+    Finished,
+    /// The upload is being merged.
+    #[error("the upload is being merged")]
+    Merging,
+    /// The body ended in the middle.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    /// The process stops.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+/// Which immutable fact differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayoutMismatch {
+    /// `size`, `chunk_size` or `total`.
+    pub field: &'static str,
+    /// What the upload has; `None` where it is not known yet.
+    pub stored: Option<u64>,
+    /// What the request says.
+    pub given: u64,
+}
+
+impl From<OutOfRange> for IngestError {
+    fn from(error: OutOfRange) -> Self {
+        Self::Hold(HoldError::Law(error.into()))
+    }
+}
+
+/// Takes bytes in.
+pub struct Ingest {
+    holds: Arc<Holds>,
+    merger: Arc<Merger>,
+    options: IngestOptions,
+    transfers: Transfers,
+}
+
+impl Ingest {
+    /// `stop` ends running transfers: they seal what they received.
+    pub fn new(
+        holds: Arc<Holds>,
+        merger: Arc<Merger>,
+        options: IngestOptions,
+        stop: CancellationToken,
+    ) -> Self {
+        let pool = BufferPool::new(options.memory_budget);
+        let writers = Arc::new(Semaphore::new(options.writers_max));
+        Self { holds, merger, options, transfers: Transfers { pool, writers, stop } }
+    }
+
+    /// Bytes of a chunk where the client does not say.
+    pub const fn chunk_size(&self) -> ChunkSize {
+        self.options.chunk_size
+    }
+
+    /// Bytes that may still come.
+    fn room(length: Option<Length>, offset: Offset) -> u64 {
+        length.map_or(u64::MAX, |length| length.remaining(offset).unwrap_or(0))
+    }
+}
+
+impl fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ingest").field("options", &self.options).finish_non_exhaustive()
+    }
+}

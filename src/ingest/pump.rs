@@ -1,0 +1,310 @@
+//! Moves bytes from a request to a sink: the async side copies frames into buffers, a blocking thread hashes and
+//! writes them. The thread is there only while bytes flow: a stalled client holds no thread and no buffer.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinHandle,
+    time,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    buffers::{Buffer, BufferPool},
+    source::{self, Broken, Source},
+};
+use crate::{blocking, hold::HoldError, lock::LeaveSignal};
+
+/// Bodies up to this many bytes take one blocking call and no channel.
+const SMALL: u64 = 64 * 1024;
+/// A half-full buffer is written when no bytes came for this long.
+const FLUSH_AFTER: Duration = Duration::from_millis(20);
+/// The thread goes when no bytes came for this long.
+const REST_AFTER: Duration = Duration::from_secs(1);
+/// Buffers on their way to the thread; with the one being filled and the one being written that makes four.
+const QUEUE: usize = 2;
+
+/// What takes bytes, on a blocking thread.
+pub(super) trait Sink: Send + 'static {
+    /// Takes all of `bytes`.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), HoldError>;
+}
+
+/// How a body ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// Properly, with all bytes that were announced.
+    Complete,
+    /// In the middle.
+    Broken(Broken),
+    /// It went on past the bytes that are wanted; those were taken.
+    Overflow,
+    /// A newcomer asked for the upload.
+    TakenOver,
+    /// The process stops.
+    Stopping,
+}
+
+/// What all transfers of a process share.
+#[derive(Debug, Clone)]
+pub(super) struct Transfers {
+    pub(super) pool: Arc<BufferPool>,
+    /// Threads that write at the same time.
+    pub(super) writers: Arc<Semaphore>,
+    pub(super) stop: CancellationToken,
+}
+
+/// Moves at most `room` bytes into `sink`. The sink comes back whatever happens; its error stands beside the end.
+pub(super) async fn pump<S: Sink>(
+    transfers: &Transfers,
+    source: &mut dyn Source,
+    (sink, room): (S, u64),
+    leave: Option<LeaveSignal>,
+) -> (S, Result<End, HoldError>) {
+    let mut gate = Gate { source, room, leave, stop: &transfers.stop, received: 0 };
+    if gate.source.announced().is_some_and(|bytes| bytes <= SMALL) {
+        return pump_small(&mut gate, sink).await;
+    }
+    let mut line = Line::new(transfers, sink);
+    let result = pump_large(&mut gate, &mut line).await;
+    let (sink, written) = line.close().await;
+    (sink, written.and(result))
+}
+
+async fn pump_small<S: Sink>(gate: &mut Gate<'_>, mut sink: S) -> (S, Result<End, HoldError>) {
+    let mut collected: Option<Bytes> = None;
+    let mut more = Vec::new();
+    let end = loop {
+        match gate.next(None).await {
+            Event::Bytes(bytes) if collected.is_none() => collected = Some(bytes),
+            Event::Bytes(bytes) => more.extend_from_slice(&bytes),
+            Event::Quiet => {}
+            Event::End(end) => break end,
+        }
+    };
+    let Some(first) = collected else { return (sink, Ok(end)) };
+    blocking::run(move || {
+        let written = sink.write(&first).and_then(|()| sink.write(&more));
+        (sink, written.map(|()| end))
+    })
+    .await
+}
+
+async fn pump_large<S: Sink>(
+    gate: &mut Gate<'_>,
+    line: &mut Line<'_, S>,
+) -> Result<End, HoldError> {
+    loop {
+        match gate.next(line.patience()).await {
+            Event::Bytes(bytes) => {
+                if let Some(end) = line.take(&bytes, gate).await? {
+                    return Ok(end);
+                }
+            }
+            Event::Quiet => line.rest().await?,
+            Event::End(end) => return Ok(end),
+        }
+    }
+}
+
+/// The request's side: bytes, and whatever ends them.
+struct Gate<'a> {
+    source: &'a mut dyn Source,
+    room: u64,
+    leave: Option<LeaveSignal>,
+    stop: &'a CancellationToken,
+    received: u64,
+}
+
+enum Event {
+    Bytes(Bytes),
+    /// Nothing came for the time that was given.
+    Quiet,
+    End(End),
+}
+
+impl Gate<'_> {
+    async fn next(&mut self, patience: Option<Duration>) -> Event {
+        let bytes = tokio::select! {
+            // A newcomer first: a fast client always has bytes ready.
+            biased;
+            end = interrupted(&mut self.leave, self.stop) => return Event::End(end),
+            bytes = source::next(self.source) => bytes,
+            () = time::sleep(patience.unwrap_or_default()), if patience.is_some() => {
+                return Event::Quiet;
+            }
+        };
+        match bytes {
+            None => Event::End(self.proper_end()),
+            Some(Err(broken)) => Event::End(End::Broken(broken)),
+            Some(Ok(bytes)) => self.admit(bytes),
+        }
+    }
+
+    /// Cuts what goes past the room.
+    fn admit(&mut self, mut bytes: Bytes) -> Event {
+        if self.room == 0 {
+            return Event::End(End::Overflow);
+        }
+        let room = usize::try_from(self.room).unwrap_or(usize::MAX);
+        bytes.truncate(room);
+        let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.room = self.room.saturating_sub(count);
+        self.received = self.received.saturating_add(count);
+        Event::Bytes(bytes)
+    }
+
+    /// Received bytes are compared with the announced ones, whatever the HTTP library thinks of the end.
+    fn proper_end(&self) -> End {
+        match self.source.announced() {
+            Some(announced) if announced != self.received => End::Broken(Broken::Cut),
+            _ => End::Complete,
+        }
+    }
+}
+
+/// Returns when a newcomer asks or the process stops.
+async fn interrupted(leave: &mut Option<LeaveSignal>, stop: &CancellationToken) -> End {
+    let asked = async {
+        match leave {
+            Some(signal) => signal.asked().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = asked => End::TakenOver,
+        () = stop.cancelled() => End::Stopping,
+    }
+}
+
+/// The disk's side: a buffer being filled, a queue, a thread.
+struct Line<'a, S> {
+    transfers: &'a Transfers,
+    filling: Option<Buffer>,
+    worker: Worker<S>,
+}
+
+enum Worker<S> {
+    Resting(S),
+    Running {
+        queue: mpsc::Sender<Buffer>,
+        thread: JoinHandle<(S, Result<(), HoldError>)>,
+    },
+    /// Only while it changes hands.
+    Gone,
+}
+
+impl<'a, S: Sink> Line<'a, S> {
+    fn new(transfers: &'a Transfers, sink: S) -> Self {
+        Self { transfers, filling: None, worker: Worker::Resting(sink) }
+    }
+
+    /// How long to wait for bytes before something should be let go; `None` if nothing is held.
+    fn patience(&self) -> Option<Duration> {
+        match (&self.filling, &self.worker) {
+            (Some(_), _) if self.transfers.pool.is_short() => Some(Duration::ZERO),
+            (Some(_), _) => Some(FLUSH_AFTER),
+            (None, Worker::Running { .. }) => Some(REST_AFTER),
+            (None, _) => None,
+        }
+    }
+
+    /// Copies a frame. An end if the request was interrupted while it waited for a buffer.
+    async fn take(&mut self, bytes: &[u8], gate: &mut Gate<'_>) -> Result<Option<End>, HoldError> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let buffer = if let Some(buffer) = &mut self.filling {
+                buffer
+            } else {
+                tokio::select! {
+                    buffer = self.transfers.pool.take() => self.filling.insert(buffer),
+                    end = interrupted(&mut gate.leave, gate.stop) => return Ok(Some(end)),
+                }
+            };
+            rest = buffer.fill(rest);
+            if buffer.is_full() {
+                self.flush().await?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lets go of the buffer, or, if there is none, of the thread.
+    async fn rest(&mut self) -> Result<(), HoldError> {
+        if self.filling.is_some() {
+            return self.flush().await;
+        }
+        self.stop_worker().await
+    }
+
+    async fn flush(&mut self) -> Result<(), HoldError> {
+        let Some(buffer) = self.filling.take() else { return Ok(()) };
+        self.start_worker().await;
+        let Worker::Running { queue, .. } = &self.worker else { return Ok(()) };
+        if queue.send(buffer).await.is_err() {
+            // The thread ended early: it met an error.
+            return self.stop_worker().await;
+        }
+        Ok(())
+    }
+
+    async fn start_worker(&mut self) {
+        if matches!(self.worker, Worker::Running { .. }) {
+            return;
+        }
+        let permit = self.transfers.writers.clone().acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
+        if let Worker::Resting(sink) = std::mem::replace(&mut self.worker, Worker::Gone) {
+            let (queue, buffers) = mpsc::channel(QUEUE);
+            let thread = tokio::task::spawn_blocking(move || work(sink, buffers, permit));
+            self.worker = Worker::Running { queue, thread };
+        }
+    }
+
+    async fn stop_worker(&mut self) -> Result<(), HoldError> {
+        match std::mem::replace(&mut self.worker, Worker::Gone) {
+            Worker::Running { queue, thread } => {
+                drop(queue);
+                let (sink, written) = finished(thread).await;
+                self.worker = Worker::Resting(sink);
+                written
+            }
+            resting => {
+                self.worker = resting;
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes what is left and gives the sink back.
+    async fn close(mut self) -> (S, Result<(), HoldError>) {
+        let flushed = self.flush().await;
+        let stopped = self.stop_worker().await;
+        match self.worker {
+            Worker::Resting(sink) => (sink, flushed.and(stopped)),
+            Worker::Running { .. } | Worker::Gone => unreachable!("a stopped worker rests"),
+        }
+    }
+}
+
+fn work<S: Sink>(
+    mut sink: S,
+    mut buffers: mpsc::Receiver<Buffer>,
+    _permit: OwnedSemaphorePermit,
+) -> (S, Result<(), HoldError>) {
+    while let Some(buffer) = buffers.blocking_recv() {
+        if let Err(error) = sink.write(buffer.bytes()) {
+            return (sink, Err(error));
+        }
+    }
+    (sink, Ok(()))
+}
+
+async fn finished<T>(thread: JoinHandle<T>) -> T {
+    match thread.await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,57 @@
+//! The one primitive of merging: the next chunk's bytes move to their place in the part of chunk 0.
+
+use crate::{
+    durable::Flush,
+    hold::{Held, HoldError},
+    upload::{ChunkIndex, Fact, PartId},
+};
+
+/// Was there something to do?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// One chunk moved.
+    Absorbed,
+    /// All of the contiguous prefix lies in one part, but for a tail.
+    NothingToAbsorb,
+}
+
+/// Moves one chunk: copy, record, then remove what was copied. Dying in between leaves the chunk where the ledger says
+/// it is, and a copy behind the end that the next holder cuts off.
+pub(super) fn absorb_next(held: &mut Held) -> Result<Step, HoldError> {
+    let Some(base) = base(held) else { return Ok(Step::NothingToAbsorb) };
+    let Some((chunk, part)) = first_outside(held, base) else { return Ok(Step::NothingToAbsorb) };
+    if held.tail_part() == Some(part) {
+        return Ok(Step::NothingToAbsorb);
+    }
+    held.drop_empty_tail();
+    let record = held.record();
+    let length = record.chunks().get(chunk).map_or(0, |sealed| sealed.length);
+    let (from, to) = (place(held, chunk, part)?, place(held, chunk, base)?);
+    held.copy((part, from), (base, to), length)?;
+    let flush = held.durability().of_answer();
+    if flush == Flush::Durable {
+        held.storage().open_part(held.id(), base)?.sync()?;
+    }
+    held.commit([Fact::Absorbed { chunk, into: base }], flush)?;
+    held.clear_dead_bytes(part)?;
+    Ok(Step::Absorbed)
+}
+
+/// The part that grows to be the file: the one of chunk 0.
+pub(super) fn base(held: &Held) -> Option<PartId> {
+    held.record().chunks().get(ChunkIndex::ZERO).map(|sealed| sealed.part)
+}
+
+/// The first chunk of the contiguous prefix that lies in another part.
+fn first_outside(held: &Held, base: PartId) -> Option<(ChunkIndex, PartId)> {
+    let chunks = held.record().chunks();
+    chunks
+        .iter()
+        .take_while(|(chunk, _)| *chunk < chunks.first_missing())
+        .find(|(_, sealed)| sealed.part != base)
+        .map(|(chunk, sealed)| (chunk, sealed.part))
+}
+
+fn place(held: &Held, chunk: ChunkIndex, part: PartId) -> Result<u64, HoldError> {
+    held.record().place(chunk, part).map_err(|error| HoldError::Law(error.into()))
+}

@@ -1,0 +1,259 @@
+//! Parts → final file: verify → absorb → publish → commit.
+//!
+//! An offset client leaves nothing to absorb: finishing is a rename. For an index client a background task absorbs
+//! the contiguous prefix while later chunks still arrive. A crash at any point is finished by the next one who takes
+//! the upload; merging twice gives the same file; concurrent requests join the merge that runs.
+
+mod absorb;
+mod publish;
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::watch, time};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    blocking,
+    hold::{Held, HoldError, Holds},
+    lock::Manner,
+    upload::{
+        ChunkIndex, CompositeMismatch, DigestForm, Finished, NameTemplate, Sha256Digest, UploadId,
+    },
+};
+
+/// How finishing is done.
+#[derive(Debug, Clone)]
+pub struct MergeOptions {
+    /// How final names are made.
+    pub template: NameTemplate,
+    /// What is read once more before a file appears.
+    pub verify: Verify,
+    /// How long a request waits for the merge of another one before it is told to come back.
+    pub join_wait: Duration,
+}
+
+/// What is read once more before a file appears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verify {
+    /// Nothing: digests were taken while the bytes arrived, and the page cache lived since.
+    Trusted,
+    /// Every chunk (`--verify-on-merge`).
+    Everything,
+}
+
+/// What a client demands of the file that it wants finished.
+#[derive(Debug, Clone, Default)]
+pub struct MergeDemand {
+    /// Its composite digest, and in which form, if it said so.
+    pub digest: Option<(Sha256Digest, Option<DigestForm>)>,
+    /// Its digest of every chunk, in order.
+    pub chunks: Option<Vec<Sha256Digest>>,
+}
+
+/// What became of a merge.
+#[derive(Debug, Clone)]
+pub enum MergeOutcome {
+    /// The file is visible since this call.
+    Merged(Finished),
+    /// It was visible before.
+    AlreadyMerged(Finished),
+    /// Another merge of this upload runs and takes its time.
+    Running,
+}
+
+/// Why a file cannot be finished. Every chunk is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// Chunks are missing, or the length is not known yet.
+    #[error("{} chunks are missing", missing.len())]
+    Missing {
+        /// Their numbers, ascending.
+        missing: Vec<ChunkIndex>,
+    },
+    /// The client's digest is not the one of the stored chunks.
+    #[error("the composite digest differs")]
+    Mismatch {
+        /// What was expected and what is there.
+        mismatch: CompositeMismatch,
+        /// The chunks that differ from the client's list, where it sent one.
+        bad_chunks: Vec<ChunkIndex>,
+    },
+    /// A digest was sent, and this server takes none (`--chunk-digest none`).
+    #[error("the stored chunks have no digests to compare with")]
+    NoDigests,
+    /// The client's list has another length than the upload has chunks.
+    #[error("the list of chunk digests has another length than the upload has chunks")]
+    ListLength,
+    /// Stored bytes are not the ones of their digest; they are asked for again.
+    #[error("{} stored chunks turned out to be damaged", chunks.len())]
+    Damaged {
+        /// Their numbers, ascending.
+        chunks: Vec<ChunkIndex>,
+    },
+    /// The upload could not be had, or changed.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
+}
+
+/// Finishes uploads.
+pub struct Merger {
+    holds: Arc<Holds>,
+    options: MergeOptions,
+    tasks: TaskTracker,
+    running: Mutex<HashMap<UploadId, watch::Receiver<()>>>,
+    absorbing: Mutex<HashSet<UploadId>>,
+}
+
+impl Merger {
+    /// Background work is counted by `tasks`, which a stop waits for.
+    pub fn new(holds: Arc<Holds>, options: MergeOptions, tasks: TaskTracker) -> Self {
+        let (running, absorbing) = (Mutex::default(), Mutex::default());
+        Self { holds, options, tasks, running, absorbing }
+    }
+
+    /// Finishes a complete upload that is in hand: for the last byte of an offset client. Blocks.
+    pub fn finish(&self, held: &mut Held) -> Result<Finished, MergeError> {
+        if let Some(finished) = held.record().finished() {
+            return Ok(finished.clone());
+        }
+        publish::publish(held, &MergeDemand::default(), &self.options)
+    }
+
+    /// Finishes an upload on request. One merge runs per upload; others wait for it a while, then look again.
+    pub async fn merge(
+        self: &Arc<Self>,
+        id: &UploadId,
+        demand: MergeDemand,
+    ) -> Result<MergeOutcome, MergeError> {
+        let wait = self.options.join_wait;
+        let turn = match self.join(id) {
+            Ok(turn) => turn,
+            Err(mut other) => {
+                // The sender is dropped when the other merge ends; nothing is ever sent.
+                if time::timeout(wait, other.changed()).await.is_err() {
+                    return Ok(MergeOutcome::Running);
+                }
+                let Ok(turn) = self.join(id) else { return Ok(MergeOutcome::Running) };
+                turn
+            }
+        };
+        let (this, id) = (self.clone(), id.clone());
+        // Detached: a client that hangs up does not stop a merge.
+        let task = self.tasks.spawn(async move {
+            let outcome = this.merge_in_turns(&id, demand).await;
+            drop(turn);
+            outcome
+        });
+        task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// Is a merge of this upload under way in this process?
+    pub fn is_running(&self, id: &UploadId) -> bool {
+        self.running().contains_key(id)
+    }
+
+    /// Absorbs what is contiguous, in the background, one part per hold.
+    pub fn absorb_soon(self: &Arc<Self>, id: &UploadId) {
+        if !self.absorbing().insert(id.clone()) {
+            return;
+        }
+        let (this, id) = (self.clone(), id.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = this.absorb_prefix(&id).await {
+                this.absorbing().remove(&id);
+                tracing::debug!(%id, %error, "background absorb ended early");
+            }
+        });
+    }
+
+    async fn absorb_prefix(&self, id: &UploadId) -> Result<(), HoldError> {
+        loop {
+            let mut held = self.holds.take(id, Manner::Patient).await?;
+            let (step, held) = blocking::run(move || (absorb::absorb_next(&mut held), held)).await;
+            if step? == absorb::Step::NothingToAbsorb || self.tasks.is_closed() {
+                // Said while the upload is still held: whoever commits a chunk behind this starts the next round.
+                self.absorbing().remove(id);
+                drop(held);
+                return Ok(());
+            }
+        }
+    }
+
+    fn absorbing(&self) -> MutexGuard<'_, HashSet<UploadId>> {
+        self.absorbing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<UploadId, watch::Receiver<()>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The merge that runs, or the right to run one.
+    fn join(self: &Arc<Self>, id: &UploadId) -> Result<Running, watch::Receiver<()>> {
+        let mut running = self.running();
+        if let Some(other) = running.get(id) {
+            return Err(other.clone());
+        }
+        let (done, watch) = watch::channel(());
+        running.insert(id.clone(), watch);
+        Ok(Running { merger: self.clone(), id: id.clone(), _done: done })
+    }
+
+    /// Copies part by part and leaves in between when asked, so that a look at the upload never waits for a merge.
+    async fn merge_in_turns(
+        self: &Arc<Self>,
+        id: &UploadId,
+        demand: MergeDemand,
+    ) -> Result<MergeOutcome, MergeError> {
+        let demand = Arc::new(demand);
+        loop {
+            let mut held = self.holds.take(id, Manner::Asking).await?;
+            let (this, demand) = (self.clone(), demand.clone());
+            let turn = move || this.merge_while_unwanted(&mut held, &demand);
+            if let Some(outcome) = blocking::run(turn).await? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    fn merge_while_unwanted(
+        &self,
+        held: &mut Held,
+        demand: &MergeDemand,
+    ) -> Result<Option<MergeOutcome>, MergeError> {
+        if let Some(finished) = held.record().finished() {
+            return Ok(Some(MergeOutcome::AlreadyMerged(finished.clone())));
+        }
+        held.ensure_alive()?;
+        publish::check(held, demand)?;
+        while absorb::absorb_next(held)? == absorb::Step::Absorbed {
+            if held.is_wanted() {
+                return Ok(None);
+            }
+        }
+        publish::publish(held, demand, &self.options).map(MergeOutcome::Merged).map(Some)
+    }
+}
+
+impl fmt::Debug for Merger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Merger").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// The right to merge one upload; dropping it wakes those who joined.
+struct Running {
+    merger: Arc<Merger>,
+    id: UploadId,
+    _done: watch::Sender<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.merger.running().remove(&self.id);
+    }
+}

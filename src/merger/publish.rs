@@ -1,0 +1,174 @@
+//! The check before a file appears, and its appearance.
+
+use super::{
+    MergeDemand, MergeError, MergeOptions, Verify,
+    absorb::{Step, absorb_next, base},
+};
+use crate::{
+    durable::Flush,
+    hold::{Held, HoldError},
+    storage::Published,
+    upload::{
+        ChunkCount, ChunkIndex, CompositeDigest, CompositeMismatch, DigestForm, Fact, FinalName,
+        Finished, Length, NameParts, PartId, Record, Sha256Digest,
+    },
+};
+
+/// Other names that are tried where one is taken.
+const ALTERNATIVES: u32 = 10_000;
+/// Missing chunks that are named at most.
+const NAMED_MAX: usize = 10_000;
+
+/// Is the set complete, and is it what the client demands? Says in which form its digest matched.
+pub(super) fn check(held: &Held, demand: &MergeDemand) -> Result<Option<DigestForm>, MergeError> {
+    let record = held.record();
+    if !record.is_complete() {
+        return Err(MergeError::Missing { missing: missing(record) });
+    }
+    let bad_chunks = match &demand.chunks {
+        Some(list) => differing(record, list)?,
+        None => Vec::new(),
+    };
+    if demand.digest.is_none() && demand.chunks.is_none() {
+        return Ok(None);
+    }
+    let composite = record.composite().ok_or(MergeError::NoDigests)?;
+    let compared = demand.digest.map(|(digest, form)| composite.compare(digest, form));
+    match compared {
+        Some(Err(mismatch)) => Err(MergeError::Mismatch { mismatch, bad_chunks }),
+        _ if !bad_chunks.is_empty() => {
+            let expected = demand.chunks.iter().flatten();
+            let expected = CompositeDigest::of(expected).raw;
+            let mismatch = CompositeMismatch { expected, actual: composite.raw };
+            Err(MergeError::Mismatch { mismatch, bad_chunks })
+        }
+        Some(Ok(matched)) => Ok(Some(matched.form)),
+        None => Ok(None),
+    }
+}
+
+fn missing(record: &Record) -> Vec<ChunkIndex> {
+    let Some(total) = record.layout().total() else { return Vec::new() };
+    total
+        .indexes()
+        .skip_while(|chunk| *chunk < record.chunks().first_missing())
+        .filter(|chunk| record.chunks().get(*chunk).is_none())
+        .take(NAMED_MAX)
+        .collect()
+}
+
+fn differing(record: &Record, list: &[Sha256Digest]) -> Result<Vec<ChunkIndex>, MergeError> {
+    let total = record.layout().total().map_or(0, ChunkCount::get);
+    if u64::try_from(list.len()) != Ok(total) {
+        return Err(MergeError::ListLength);
+    }
+    let pairs = record.chunks().iter().zip(list);
+    let differs = |sealed: Option<Sha256Digest>, given: &Sha256Digest| sealed != Some(*given);
+    Ok(pairs
+        .filter(|((_, sealed), given)| differs(sealed.digest, given))
+        .map(|((chunk, _), _)| chunk)
+        .collect())
+}
+
+/// Checks, absorbs what is left, and makes the file visible. The order is the promise: bytes durable → intent durable
+/// → rename → folder durable → fact durable → answer → leftovers removed.
+pub(super) fn publish(
+    held: &mut Held,
+    demand: &MergeDemand,
+    options: &MergeOptions,
+) -> Result<Finished, MergeError> {
+    let form = check(held, demand)?;
+    if options.verify == Verify::Everything {
+        verify(held)?;
+    }
+    while absorb_next(held)? == Step::Absorbed {}
+    let (part, length) = trim(held)?;
+    let flush = held.durability().of_finish();
+    if flush == Flush::Durable {
+        sync_or_drop(held, part)?;
+    }
+    let composite = held.record().composite().map(|composite| composite.raw);
+    let name = first_name(held, composite, options);
+    appear(held, part, (name, form), flush)?;
+    held.commit([Fact::Finished { length, composite }], flush)?;
+    let finished = held.record().finished().cloned().ok_or(HoldError::Unknown)?;
+    if let Err(error) = held.storage().remove_upload(held.id()) {
+        tracing::warn!(id = %held.id(), %error, "could not remove the folder of a finished upload");
+    }
+    tracing::info!(id = %held.id(), name = %finished.name, length = length.get(), "upload finished");
+    Ok(finished)
+}
+
+fn verify(held: &mut Held) -> Result<(), MergeError> {
+    let chunks = held.wrong_chunks()?;
+    if chunks.is_empty() {
+        return Ok(());
+    }
+    held.drop_chunks(&chunks)?;
+    Err(MergeError::Damaged { chunks })
+}
+
+/// The one part that is left, exactly as long as the file.
+fn trim(held: &mut Held) -> Result<(PartId, Length), MergeError> {
+    held.drop_empty_tail();
+    let record = held.record();
+    let (Some(part), Some(length)) = (base(held), record.layout().length()) else {
+        return Err(MergeError::Missing { missing: missing(record) });
+    };
+    let blob = held.storage().open_part(held.id(), part).map_err(HoldError::Io)?;
+    blob.truncate(length.get()).map_err(HoldError::Io)?;
+    Ok((part, length))
+}
+
+/// A failed fsync is final: the bytes may be gone although they can still be read. Their chunks are asked for again.
+fn sync_or_drop(held: &mut Held, part: PartId) -> Result<(), MergeError> {
+    let blob = held.storage().open_part(held.id(), part).map_err(HoldError::Io)?;
+    let Err(error) = blob.sync() else { return Ok(()) };
+    tracing::error!(id = %held.id(), %error, "could not flush a part; its chunks are asked for again");
+    let chunks: Vec<ChunkIndex> = held.record().chunks().iter().map(|(chunk, _)| chunk).collect();
+    held.drop_chunks(&chunks)?;
+    Err(HoldError::Io(error).into())
+}
+
+fn first_name(held: &Held, composite: Option<Sha256Digest>, options: &MergeOptions) -> FinalName {
+    let manifest = held.record().manifest();
+    let filename = manifest.filename.as_deref();
+    options.template.render(&NameParts { id: &manifest.id, filename, at: held.now(), composite })
+}
+
+/// Publishes under the first name that is free. Each try is written down before it is made, so that a crash can tell
+/// whose file it finds.
+fn appear(
+    held: &mut Held,
+    part: PartId,
+    (first, form): (FinalName, Option<DigestForm>),
+    flush: Flush,
+) -> Result<(), MergeError> {
+    for n in 1..ALTERNATIVES {
+        let name = if n == 1 { first.clone() } else { first.alternative(n) };
+        held.commit([Fact::Merging { name: name.clone(), form }], flush)?;
+        let published = held.storage().publish(held.id(), part, &name, flush);
+        match published {
+            Ok(Published::Done) => return Ok(()),
+            Ok(Published::NameTaken) => {}
+            Err(error) => {
+                give_up(held, &name);
+                return Err(HoldError::Io(error).into());
+            }
+        }
+    }
+    give_up(held, &first);
+    Err(HoldError::Io(std::io::Error::other("every name for the file is taken")).into())
+}
+
+/// Back to the complete set, unless the file did appear: then the next holder finds it and finishes.
+fn give_up(held: &mut Held, name: &FinalName) {
+    let base_left = base(held).map(|part| held.storage().part_size(held.id(), part));
+    if !matches!(base_left, Some(Ok(Some(_)))) {
+        return held.doubt();
+    }
+    if let Err(error) = held.commit([Fact::MergeAbandoned], Flush::Lazy) {
+        tracing::error!(id = %held.id(), %name, %error, "could not take back a merge");
+        held.doubt();
+    }
+}

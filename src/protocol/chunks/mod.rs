@@ -1,0 +1,37 @@
+//! The chunk flow: numbered chunks in any order, then a merge. Own dialect; names and answers as in the conformance
+//! table, sections 21 to 25.
+//!
+//! [`route`] tells what is asked; [`Params`] gathers query and form; each command is decoded from them; [`answer`]
+//! writes what came of it.
+
+pub mod answer;
+mod command;
+mod condition;
+mod digests;
+mod merge;
+mod params;
+mod route;
+mod runs;
+#[cfg(test)]
+mod tests;
+
+pub use command::{Check, ChunkUpload, IndexFormat, Named, StatusQuery, Subject};
+pub use condition::Condition;
+pub use digests::ChunkDigests;
+pub use merge::Merge;
+pub use params::Params;
+pub use route::{BodyKind, Route, route};
+pub use runs::IndexRuns;
+
+/// Bytes of a query.
+pub const QUERY_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a form field other than the file.
+pub const FIELD_BYTES_MAX: usize = 8 * 1024;
+/// Fields of a form.
+pub const FIELDS_MAX: usize = 32;
+/// Bytes of a filename.
+pub const FILENAME_BYTES_MAX: usize = 255;
+/// Chunks of an upload.
+pub const TOTAL_MAX: u64 = 10_000;
+/// Bytes of the JSON body of a merge: enough for the digests of [`TOTAL_MAX`] chunks, indented.
+pub const MERGE_BYTES_MAX: u64 = 768 * 1024;

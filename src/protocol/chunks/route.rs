@@ -1,0 +1,89 @@
+//! Paths, methods and media types of the chunk flow.
+
+use http::{HeaderMap, Method};
+
+use crate::protocol::{
+    BodyLength, Problem,
+    headers::{media_type, plain_coding},
+};
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// GET `/upload/check`: is the chunk there?
+    Check,
+    /// HEAD `/upload/check`: the same, told by the status alone.
+    Probe,
+    /// POST or PUT `/upload`: a chunk.
+    Upload,
+    /// GET or HEAD `/upload/status`: how does the upload stand?
+    Status,
+    /// POST `/merge`: make the file.
+    Merge,
+    /// DELETE `/upload`: away with the upload.
+    Delete,
+}
+
+/// What is asked under this path; `None` where the path belongs to nobody here. Another method:
+/// [`Problem::MethodNotAllowed`]. No version header is needed.
+pub fn route(method: &Method, path: &str) -> Option<Result<Route, Problem>> {
+    let (route, allow) = match path.strip_suffix('/').unwrap_or(path) {
+        "/upload" => (upload(method), "POST, PUT, DELETE"),
+        "/upload/check" => (check(method), "GET, HEAD"),
+        "/upload/status" => (status(method), "GET, HEAD"),
+        "/merge" => ((method == Method::POST).then_some(Route::Merge), "POST"),
+        _ => return None,
+    };
+    Some(route.ok_or_else(|| Problem::MethodNotAllowed { allow: allow.to_owned() }))
+}
+
+fn upload(method: &Method) -> Option<Route> {
+    match *method {
+        Method::POST | Method::PUT => Some(Route::Upload),
+        Method::DELETE => Some(Route::Delete),
+        _ => None,
+    }
+}
+
+fn check(method: &Method) -> Option<Route> {
+    match *method {
+        Method::GET => Some(Route::Check),
+        Method::HEAD => Some(Route::Probe),
+        _ => None,
+    }
+}
+
+fn status(method: &Method) -> Option<Route> {
+    matches!(*method, Method::GET | Method::HEAD).then_some(Route::Status)
+}
+
+/// How a chunk's bytes come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyKind {
+    /// As the body itself, of so many bytes.
+    Raw {
+        /// `Content-Length`.
+        length: u64,
+    },
+    /// As the one file of a form; its length only its end tells.
+    Multipart,
+}
+
+impl BodyKind {
+    /// Reads `Content-Type`: 415 for another than `application/octet-stream` and `multipart/form-data`, and for a
+    /// coded body; 411 for a raw body of unknown length (row CHUNK-PUT-09).
+    pub fn of(headers: &HeaderMap, body: BodyLength) -> Result<Self, Problem> {
+        plain_coding(headers)?;
+        match (media_type(headers).as_deref(), body) {
+            (Some("multipart/form-data"), _) => Ok(Self::Multipart),
+            (Some("application/octet-stream"), BodyLength::Empty) => Ok(Self::Raw { length: 0 }),
+            (Some("application/octet-stream"), BodyLength::Exactly(length)) => {
+                Ok(Self::Raw { length })
+            }
+            (Some("application/octet-stream"), BodyLength::Unknown) => Err(Problem::LengthRequired),
+            _ => Err(Problem::UnsupportedMediaType {
+                accepted: "application/octet-stream or multipart/form-data",
+            }),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Expired → gone: the only broom. It never takes an upload from anyone who holds it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::{sync::Notify, time};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    blocking,
+    hold::{Held, HoldError, Holds},
+    state::{Listed, Shard},
+    upload::{Dialect, Phase, Timestamp, UploadId},
+};
+
+/// Ledgers that are opened in one go; between two goes others get the disk.
+const BATCH: usize = 64;
+/// The pause between two goes.
+const BREATH: Duration = Duration::from_millis(5);
+/// How old staged files and parts without a ledger must be before they count as left behind.
+const ABANDONED_AFTER: Duration = Duration::from_hours(1);
+
+/// When and what to sweep.
+#[derive(Debug, Clone, Copy)]
+pub struct ReaperOptions {
+    /// Time between two sweeps; up to an eighth of it is added by chance, so that processes do not sweep together.
+    pub every: Duration,
+    /// How long an expired upload is remembered, so that 410 can be told from 404.
+    pub remember: Duration,
+}
+
+/// What one sweep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Uploads whose deadline had passed.
+    pub expired: usize,
+    /// Ledgers that were not needed any more.
+    pub forgotten: usize,
+    /// Parts without a ledger, by upload.
+    pub orphans: usize,
+    /// Staged files that nobody wrote to any more.
+    pub staged: usize,
+}
+
+/// Sweeps.
+pub struct Reaper {
+    holds: Arc<Holds>,
+    options: ReaperOptions,
+    /// Told of each upload whose finish a crash interrupted.
+    resume: Box<dyn Fn(UploadId) + Send + Sync>,
+    trigger: Arc<Notify>,
+}
+
+impl Reaper {
+    /// `resume` is told of each upload whose finish a crash interrupted.
+    pub fn new(
+        holds: Arc<Holds>,
+        options: ReaperOptions,
+        resume: impl Fn(UploadId) + Send + Sync + 'static,
+    ) -> Self {
+        Self { holds, options, resume: Box::new(resume), trigger: Arc::default() }
+    }
+
+    /// Wakes the reaper before its time.
+    pub fn trigger(&self) -> Arc<Notify> {
+        self.trigger.clone()
+    }
+
+    /// Sweeps until stopped. A sweep that fails is logged, and the next one comes at its time.
+    pub async fn run(self, stop: CancellationToken) {
+        if let Err(error) = self.resume_interrupted().await {
+            tracing::error!(%error, "could not look for interrupted finishes");
+        }
+        loop {
+            tokio::select! {
+                swept = self.sweep() => report(&swept),
+                () = stop.cancelled() => return,
+            }
+            tokio::select! {
+                () = time::sleep(self.pause()) => {}
+                () = self.trigger.notified() => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        let mut chance = [0; 1];
+        // Without chance the pause is just the even one.
+        let _ = getrandom::fill(&mut chance);
+        let [chance] = chance;
+        self.options.every + self.options.every / 8 * u32::from(chance) / 256
+    }
+
+    /// Looks at every upload that has bytes outside of `files/`; only those can have been interrupted.
+    async fn resume_interrupted(&self) -> Result<(), HoldError> {
+        let storage = self.holds.storage().clone();
+        let uploads = blocking::run(move || storage.uploads()).await?;
+        for batch in uploads.chunks(BATCH) {
+            let (holds, batch) = (self.holds.clone(), batch.to_vec());
+            let interrupted = blocking::run(move || -> Vec<UploadId> {
+                let ids = batch.into_iter().map(|stored| stored.id);
+                ids.filter(|id| is_interrupted(&holds, id)).collect()
+            });
+            interrupted.await.into_iter().for_each(&self.resume);
+            time::sleep(BREATH).await;
+        }
+        Ok(())
+    }
+
+    /// One sweep over everything.
+    pub async fn sweep(&self) -> Result<Swept, HoldError> {
+        let mut swept = Swept::default();
+        for shard in Shard::all() {
+            let state = self.holds.state().clone();
+            let listed = blocking::run(move || state.list(shard)).await?;
+            let old = self.holds.now();
+            let due: Vec<Listed> =
+                listed.into_iter().filter(|l| self.may_be_due(l.changed, old)).collect();
+            for batch in due.chunks(BATCH) {
+                self.sweep_batch(batch, &mut swept).await;
+                time::sleep(BREATH).await;
+            }
+        }
+        self.sweep_left_behind(&mut swept).await?;
+        Ok(swept)
+    }
+
+    /// Every sign of life is a fact in the ledger, so a young ledger need not be opened.
+    fn may_be_due(&self, changed: Timestamp, now: Timestamp) -> bool {
+        let expire_after = self.holds.options().expire_after;
+        changed.plus(expire_after.min(self.options.remember)) <= now
+    }
+
+    async fn sweep_batch(&self, batch: &[Listed], swept: &mut Swept) {
+        for listed in batch {
+            match self.sweep_one(listed).await {
+                Ok(Fate::Kept) | Err(HoldError::Busy | HoldError::Unknown) => {}
+                Ok(Fate::Expired) => swept.expired = swept.expired.saturating_add(1),
+                Ok(Fate::Forgotten) => swept.forgotten = swept.forgotten.saturating_add(1),
+                Err(error) => tracing::error!(id = %listed.id, %error, "could not sweep an upload"),
+            }
+        }
+    }
+
+    async fn sweep_one(&self, listed: &Listed) -> Result<Fate, HoldError> {
+        let remembered = listed.changed.plus(self.options.remember) > self.holds.now();
+        let memory = if remembered { Memory::Fresh } else { Memory::Faded };
+        let held = match self.holds.try_take(&listed.id).await {
+            Ok(held) => held,
+            Err(HoldError::Damaged(_)) if !remembered => {
+                self.holds.forget(&listed.id).await?;
+                return Ok(Fate::Forgotten);
+            }
+            Err(error) => return Err(error),
+        };
+        blocking::run(move || sweep_held(held, memory)).await
+    }
+
+    async fn sweep_left_behind(&self, swept: &mut Swept) -> Result<(), HoldError> {
+        let holds = self.holds.clone();
+        let (orphans, staged) = blocking::run(move || -> Result<_, HoldError> {
+            let before = Timestamp::from_millis(
+                holds.now().millis().saturating_sub(millis(ABANDONED_AFTER)),
+            );
+            let staged = holds.storage().sweep_staging(before)?;
+            let mut orphans = 0_usize;
+            for stored in holds.storage().uploads()? {
+                let unknown = || matches!(holds.look(&stored.id), Err(HoldError::Unknown));
+                if stored.changed < before && unknown() {
+                    holds.storage().remove_upload(&stored.id)?;
+                    orphans = orphans.saturating_add(1);
+                }
+            }
+            Ok((orphans, staged))
+        })
+        .await?;
+        swept.orphans = orphans;
+        swept.staged = staged;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Reaper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reaper").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    Expired,
+    Forgotten,
+}
+
+/// Is the end of an upload recent enough to be told?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    Fresh,
+    Faded,
+}
+
+fn sweep_held(held: Held, memory: Memory) -> Result<Fate, HoldError> {
+    let record = held.record();
+    let forget = match (record.phase(), record.finished()) {
+        (Phase::Finished, Some(file)) => held.storage().finished_size(&file.name)?.is_none(),
+        (Phase::Expired | Phase::Corrupt, _) => memory == Memory::Faded,
+        _ if held.is_expired() => {
+            held.expire()?;
+            return Ok(Fate::Expired);
+        }
+        _ => false,
+    };
+    if !forget {
+        return Ok(Fate::Kept);
+    }
+    held.forget()?;
+    Ok(Fate::Forgotten)
+}
+
+/// Complete and unfinished, and nobody would ask: a publish that broke off, or the last byte of an offset client.
+fn is_interrupted(holds: &Holds, id: &UploadId) -> bool {
+    holds.look(id).is_ok_and(|look| {
+        let record = look.current.record;
+        let offset_client = record.manifest().dialect == Dialect::Tus;
+        record.phase() == Phase::Merging || (record.phase() == Phase::Received && offset_client)
+    })
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn report(swept: &Result<Swept, HoldError>) {
+    match swept {
+        Ok(swept) if *swept == Swept::default() => tracing::debug!("swept, nothing to do"),
+        Ok(Swept { expired, forgotten, orphans, staged }) => {
+            tracing::info!(expired, forgotten, orphans, staged, "swept");
+        }
+        Err(error) => tracing::error!(%error, "sweep broken off"),
+    }
+}

@@ -1,0 +1,158 @@
+//! The socket: accept, limits, drain. The only place that names concrete adapters.
+
+mod compose;
+mod connection;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::compose::House;
+use crate::{blocking, clock::Stopwatch, config::Config};
+
+/// How long to wait before the next try when the process has no descriptor left for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long connections may take to write their last answer once all requests are done.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How often unused files and buffers are let go.
+const COOL_DOWN_EVERY: Duration = Duration::from_secs(15);
+
+/// Why the server could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The data directory cannot be used.
+    #[error("cannot use the data directory {path}: {error}")]
+    DataDir {
+        /// Which one.
+        path: String,
+        /// Why not.
+        error: String,
+    },
+    /// A setting that only its user can judge.
+    #[error("{option}: {error}")]
+    Setting {
+        /// Which one.
+        option: &'static str,
+        /// What is wrong with it.
+        error: String,
+    },
+}
+
+/// A server that listens and does not accept yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    house: House,
+    config: Config,
+}
+
+impl Server {
+    /// Opens the data directory, then the port.
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
+        let house = House::build(&config).await?;
+        let listen = |error| StartError::Listen { address: config.listen, error };
+        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        Ok(Self { listener, house, config })
+    }
+
+    /// The address, with the port that was taken.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown` returns, then drains: no new connections, running requests seal what they received.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+        let Self { listener, house, config } = self;
+        let connections = TaskTracker::new();
+        let background = house.begin_background();
+        tokio::select! {
+            () = accept(&listener, &house, &config, &connections) => {}
+            () = shutdown => {}
+        }
+        drop(listener);
+        tracing::info!("stopping");
+        house.stop.cancel();
+        background.abort();
+        let left = config.shutdown_timeout;
+        let stopping = Stopwatch::start();
+        if time::timeout(left, drain(&house, &connections)).await.is_err() {
+            tracing::warn!("gave up waiting for requests after the shutdown timeout");
+            return;
+        }
+        let left = left.saturating_sub(stopping.elapsed());
+        let mark = time::timeout(left, blocking::run(move || house.mark_clean())).await;
+        match mark {
+            Ok(Ok(())) => tracing::info!("stopped"),
+            Ok(Err(error)) => tracing::warn!(%error, "could not mark the stop as clean"),
+            Err(_) => tracing::warn!("the disk was too slow to mark the stop as clean"),
+        }
+    }
+}
+
+/// Lets requests end, and then the connections, as far as they are willing.
+async fn drain(house: &House, connections: &TaskTracker) {
+    house.tasks.close();
+    house.tasks.wait().await;
+    connections.close();
+    // A connection that never sent a request does not go by itself.
+    let _ = time::timeout(LAST_WORDS, connections.wait()).await;
+}
+
+async fn accept(listener: &TcpListener, house: &House, config: &Config, connections: &TaskTracker) {
+    let places = Arc::new(Semaphore::new(config.max_connections.get()));
+    loop {
+        let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let stream = next_stream(listener).await;
+        let (service, stop) = (house.service.clone(), house.stop.clone());
+        connections.spawn(async move {
+            connection::serve(stream, service, stop).await;
+            drop(place);
+        });
+    }
+}
+
+async fn next_stream(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a connection");
+                time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+impl House {
+    /// The reaper, and the hand that closes what nobody uses.
+    fn begin_background(&self) -> tokio::task::JoinHandle<()> {
+        let reaper = self.reaper();
+        let (holds, stop): (_, CancellationToken) = (self.holds.clone(), self.stop.clone());
+        tokio::spawn(async move {
+            let cooling = async {
+                loop {
+                    time::sleep(COOL_DOWN_EVERY).await;
+                    let holds = holds.clone();
+                    blocking::run(move || holds.cool_down()).await;
+                }
+            };
+            tokio::select! {
+                () = reaper.run(stop) => {}
+                () = cooling => {}
+            }
+        })
+    }
+}

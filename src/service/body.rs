@@ -1,0 +1,195 @@
+//! A request's body under an idle timeout, and what becomes of the part that nobody wants.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use tokio::time::{self, Sleep};
+
+use crate::{
+    clock::timer_in,
+    ingest::{Broken, Source},
+};
+
+/// Unwanted bytes that are read at most, so that an early answer reaches the client. Both limits hold, else a stranger
+/// buys bandwidth.
+const DRAIN_BYTES: u64 = 64 * 1024 * 1024;
+/// How long unwanted bytes are read at most.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// A handle on the body: the handler reads it, and whatever it leaves is drained behind the answer.
+#[derive(Clone)]
+pub(super) struct RequestBody {
+    shared: Arc<Mutex<Shared>>,
+    announced: Option<u64>,
+}
+
+struct Shared {
+    body: UnsyncBoxBody<Bytes, ()>,
+    /// Read ahead, not handed out yet.
+    peeked: Option<Bytes>,
+    idle: Idle,
+    progress: Progress,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Untouched,
+    Begun,
+    /// Nothing more will come, properly or not.
+    Over,
+}
+
+/// Armed whenever the body makes us wait; a slow disk does not count.
+struct Idle {
+    timeout: Duration,
+    sleep: Pin<Box<Sleep>>,
+    armed: bool,
+}
+
+impl RequestBody {
+    pub(super) fn new<B>(body: B, announced: Option<u64>, idle_timeout: Duration) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+    {
+        let progress = if body.is_end_stream() { Progress::Over } else { Progress::Untouched };
+        let sleep = Box::pin(time::sleep(idle_timeout));
+        let idle = Idle { timeout: idle_timeout, sleep, armed: false };
+        // What kind of error ended a body does not matter: received bytes stay, the rest is missing.
+        let body = body.map_err(|_| ()).boxed_unsync();
+        let shared = Shared { body, peeked: None, idle, progress };
+        Self { shared: Arc::new(Mutex::new(shared)), announced }
+    }
+
+    /// Has nobody asked for bytes yet? Then a client that waits for 100 has not been told to send.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.lock().progress == Progress::Untouched
+    }
+
+    /// Has the end come, properly or not?
+    pub(super) fn is_over(&self) -> bool {
+        self.lock().progress == Progress::Over
+    }
+
+    /// Waits for the first bytes without taking them. Is there a body at all?
+    pub(super) async fn has_bytes(&mut self) -> Result<bool, Broken> {
+        loop {
+            let next = std::future::poll_fn(|context| self.poll_bytes(context)).await;
+            match next.transpose()? {
+                None => return Ok(false),
+                Some(bytes) if bytes.is_empty() => {}
+                Some(bytes) => {
+                    self.lock().peeked = Some(bytes);
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    /// All of a small body; `None` if it is larger than `limit` bytes.
+    pub(super) async fn collect(&mut self, limit: u64) -> Result<Option<Vec<u8>>, Broken> {
+        let mut collected = Vec::new();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        while let Some(bytes) = std::future::poll_fn(|context| self.poll_bytes(context)).await {
+            let bytes = bytes?;
+            if collected.len().saturating_add(bytes.len()) > limit {
+                return Ok(None);
+            }
+            collected.extend_from_slice(&bytes);
+        }
+        Ok(Some(collected))
+    }
+
+    /// Reads on and throws away, within bounds: unread bytes would make the kernel reset the connection, and the reset
+    /// destroys the answer before the client reads it.
+    pub(super) async fn drain(mut self) {
+        let all = async {
+            let mut left = DRAIN_BYTES;
+            while let Some(Ok(bytes)) =
+                std::future::poll_fn(|context| self.poll_bytes(context)).await
+            {
+                let Some(rest) = left.checked_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+                else {
+                    break;
+                };
+                left = rest;
+            }
+        };
+        let _ = time::timeout(DRAIN_TIME, all).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        if let Some(bytes) = self.peeked.take() {
+            return Poll::Ready(Some(Ok(bytes)));
+        }
+        if self.progress == Progress::Over {
+            return Poll::Ready(None);
+        }
+        self.progress = Progress::Begun;
+        loop {
+            match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Ready(frame) => {
+                    self.idle.armed = false;
+                    match frame.map(|frame| frame.map(Frame::into_data)) {
+                        Some(Ok(Ok(bytes))) => return Poll::Ready(Some(Ok(bytes))),
+                        // Trailers: nothing in them that this dialect reads.
+                        Some(Ok(Err(_))) => {}
+                        Some(Err(())) => return self.end(Some(Err(Broken::Cut))),
+                        None => return self.end(None),
+                    }
+                }
+                Poll::Pending if self.idle.poll(context).is_ready() => {
+                    return self.end(Some(Err(Broken::Stalled)));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn end<T>(&mut self, last: T) -> Poll<T> {
+        self.progress = Progress::Over;
+        Poll::Ready(last)
+    }
+}
+
+impl Idle {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.armed {
+            self.sleep.as_mut().reset(timer_in(self.timeout));
+            self.armed = true;
+        }
+        self.sleep.as_mut().poll(context)
+    }
+}
+
+impl Source for RequestBody {
+    fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        self.lock().poll(context)
+    }
+
+    fn announced(&self) -> Option<u64> {
+        self.announced
+    }
+}
+
+/// For the form parser.
+impl Stream for RequestBody {
+    type Item = Result<Bytes, Broken>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.lock().poll(context)
+    }
+}

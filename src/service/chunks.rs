@@ -1,0 +1,223 @@
+//! The chunk flow: each request of the dialect, run.
+
+use http::{Method, request::Parts};
+
+use super::{
+    Service,
+    body::RequestBody,
+    refusal::{Refusal, merge_problem, refuse},
+};
+use crate::{
+    hold::Hashing,
+    ingest::{
+        ChunkCommitted, ChunkFate, ChunkPut, ExpectedDigests, IngestError, MergeDemand,
+        MergeOutcome, StagedChunk, View,
+    },
+    protocol::{
+        Answer, BodyLength, Problem,
+        chunks::{
+            BodyKind, Check, ChunkUpload, MERGE_BYTES_MAX, Merge, Named, Params, Route,
+            StatusQuery, Subject,
+            answer::{self, Beside, Checked, ChunkStored, Merged, Status, StatusState, Stored},
+        },
+        tus,
+    },
+    upload::{ChunkIndex, Dialect, Length},
+};
+
+/// Nobody is told apart until there are accounts.
+const OWNER: &str = "";
+
+type Outcome = Result<Answer, Refusal>;
+
+impl Service {
+    pub(super) async fn chunks(
+        &self,
+        route: Result<Route, Problem>,
+        parts: &Parts,
+        length: BodyLength,
+        body: &mut RequestBody,
+    ) -> Outcome {
+        let done = match route {
+            Ok(Route::Check) => self.check(parts).await.map(|checked| checked.response()),
+            Ok(Route::Probe) => self.check(parts).await.map(|checked| checked.probe()),
+            Ok(Route::Upload) => self.upload(parts, length, body).await,
+            Ok(Route::Status) => self.status(parts).await,
+            Ok(Route::Merge) => self.merge(parts, length, body).await,
+            Ok(Route::Delete) => self.delete(parts).await,
+            Err(problem) => Err(problem.into()),
+        };
+        match done {
+            Err(Refusal::Problem(problem)) => Ok(problem.response(Dialect::Chunks)),
+            other => other,
+        }
+    }
+
+    async fn check(&self, parts: &Parts) -> Result<Checked, Refusal> {
+        let check = Check::decode(&Params::from_query(parts.uri.query())?)?;
+        let Some(view) = self.find(&check.name).await? else {
+            return Ok(Checked::unknown(check.index));
+        };
+        check.fits(view.record.layout())?;
+        Ok(Checked::of(&view.record, check.index, check.sha256))
+    }
+
+    async fn status(&self, parts: &Parts) -> Outcome {
+        let query = StatusQuery::decode(&Params::from_query(parts.uri.query())?)?;
+        let (found, name) = match &query.subject {
+            Subject::Id(id) => (known(self.ingest().status(id).await)?, None),
+            Subject::Named(name) => (self.find(name).await?, Some(name)),
+        };
+        let Some(view) = found else {
+            return Ok(Status::unknown(name, query.format).response());
+        };
+        let beside = Beside { tail: view.tail, expires_at: view.deadline };
+        let mut status = Status::of(&view.record, beside, self.links(), query.format);
+        if view.merging && view.record.finished().is_none() {
+            status.state = StatusState::Merging;
+        }
+        Ok(status.response())
+    }
+
+    async fn upload(&self, parts: &Parts, length: BodyLength, body: &mut RequestBody) -> Outcome {
+        let params = Params::from_query(parts.uri.query())?;
+        let length = match BodyKind::of(&parts.headers, length)? {
+            BodyKind::Raw { length } => length,
+            BodyKind::Multipart => return self.upload_form(params, parts, body).await,
+        };
+        let (upload, put) = self.decode_upload(&params, parts).await?;
+        let index = upload.index;
+        let checked = self.ingest().check_chunk(&put, Some(length)).await;
+        checked.map_err(|error| refuse(error, index))?;
+        let staged = self.ingest().stage_chunk(body, length, md5_wanted(&put)).await;
+        self.commit(put, staged.map_err(|error| refuse(error, index))?).await
+    }
+
+    async fn upload_form(&self, params: Params, parts: &Parts, body: &RequestBody) -> Outcome {
+        let md5 =
+            if parts.headers.contains_key("content-md5") { Hashing::Sha256 } else { Hashing::Off };
+        let form = self.read_form(&parts.headers, body.clone(), md5).await?;
+        let params = params.with_form(form.fields)?;
+        let (_, put) = self.decode_upload(&params, parts).await?;
+        self.commit(put, form.chunk).await
+    }
+
+    /// The request as a value, compared with the upload that is there.
+    async fn decode_upload(
+        &self,
+        params: &Params,
+        parts: &Parts,
+    ) -> Result<(ChunkUpload, ChunkPut), Refusal> {
+        let upload = ChunkUpload::decode(params, &parts.headers)?;
+        self.check_size(upload.size)?;
+        let found = match self.find(&upload.name).await {
+            // A chunk without a filename belongs to the upload without one.
+            Err(Refusal::Problem(Problem::AmbiguousUpload)) => None,
+            found => found?,
+        };
+        let stored = found.as_ref().and_then(|view| view.record.chunks().get(upload.index));
+        upload.condition.check(stored)?;
+        let layout = if let Some(view) = &found {
+            if view.record.layout().length().is_some() {
+                upload.fits(view.record.layout())?;
+            }
+            upload.layout().ok()
+        } else {
+            Some(upload.layout()?)
+        };
+        let metadata = tus::Metadata::named(upload.name.filename.as_deref()).verbatim;
+        let digests = upload.digests;
+        let put = ChunkPut {
+            key: upload.name.key(OWNER),
+            metadata,
+            index: upload.index,
+            layout,
+            expected: ExpectedDigests { sha256: digests.sha256, md5: digests.md5 },
+        };
+        Ok((upload, put))
+    }
+
+    fn check_size(&self, size: Option<Length>) -> Result<(), Problem> {
+        match (self.rules().max_size, size) {
+            (Some(max), Some(size)) if size > max => Err(Problem::MaxSizeExceeded { max }),
+            _ => Ok(()),
+        }
+    }
+
+    async fn commit(&self, put: ChunkPut, chunk: StagedChunk) -> Outcome {
+        let index = put.index;
+        let committed = self.ingest().commit_chunk(put, chunk).await;
+        let ChunkCommitted { fate, record, .. } =
+            committed.map_err(|error| refuse(error, index))?;
+        let stored = ChunkStored::of(&record, index).ok_or(Problem::Storage)?;
+        Ok(stored.response(match fate {
+            ChunkFate::Stored => Stored::New,
+            ChunkFate::Duplicate => Stored::Identical,
+        }))
+    }
+
+    async fn merge(&self, parts: &Parts, length: BodyLength, body: &mut RequestBody) -> Outcome {
+        Merge::accepts(&parts.headers, length)?;
+        let json = body.collect(MERGE_BYTES_MAX).await?;
+        let json = json.ok_or(Problem::BodyTooLarge { limit: MERGE_BYTES_MAX })?;
+        let merge = Merge::decode(&json)?;
+        let key = merge.name.key(OWNER);
+        let view = self.ingest().status_of(key).await.map_err(plain)?;
+        merge.fits(view.record.layout())?;
+        let digest = merge.digest.map(|digest| (digest, merge.form));
+        let demand = MergeDemand { digest, chunks: merge.chunks };
+        let id = view.id;
+        match self.ingest().merge(&id, demand).await {
+            Ok(MergeOutcome::Merged(finished)) => {
+                let merged = Merged::of(&id, &finished, self.links());
+                Ok(merged.response(answer::MergeOutcome::Created))
+            }
+            Ok(MergeOutcome::AlreadyMerged(finished)) => {
+                let merged = Merged::of(&id, &finished, self.links());
+                Ok(merged.response(answer::MergeOutcome::Found))
+            }
+            Ok(MergeOutcome::Running) => Ok(answer::merging(&id, self.links())),
+            Err(error) => {
+                let view = self.ingest().status(&id).await.ok();
+                Err(merge_problem(error, view.as_ref().map(|view| &*view.record)).into())
+            }
+        }
+    }
+
+    async fn delete(&self, parts: &Parts) -> Outcome {
+        let name = Named::decode(&Params::from_query(parts.uri.query())?)?;
+        if let Some(view) = self.find(&name).await? {
+            match self.ingest().terminate(&view.id).await.map_err(plain) {
+                Err(Refusal::Problem(Problem::UnknownUpload | Problem::Gone)) | Ok(()) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(answer::deleted())
+    }
+
+    async fn find(&self, name: &Named) -> Result<Option<View>, Refusal> {
+        known(self.ingest().status_of(name.key(OWNER)).await)
+    }
+}
+
+/// In this dialect an upload that is unknown or expired is no error but the beginning.
+fn known(view: Result<View, IngestError>) -> Result<Option<View>, Refusal> {
+    match view.map_err(plain) {
+        Ok(view) => Ok(Some(view)),
+        Err(Refusal::Problem(Problem::UnknownUpload | Problem::Gone)) => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
+fn md5_wanted(put: &ChunkPut) -> Hashing {
+    if put.expected.md5.is_some() { Hashing::Sha256 } else { Hashing::Off }
+}
+
+fn plain(error: IngestError) -> Refusal {
+    refuse(error, ChunkIndex::ZERO)
+}
+
+/// Paths that belong to no dialect.
+pub(super) fn is_health(method: &Method, path: &str) -> bool {
+    path == "/healthz" && matches!(*method, Method::GET | Method::HEAD)
+}

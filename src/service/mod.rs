@@ -1,0 +1,183 @@
+//! The request: route → decode → run → encode. A hyper service, and the library's face.
+
+mod body;
+mod chunks;
+mod multipart;
+mod refusal;
+mod response;
+mod tus;
+
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, header, request::Parts};
+use http_body::Body;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{body::RequestBody, refusal::Refusal, response::render};
+pub use self::{refusal::Aborted, response::ResponseBody};
+use crate::{
+    ingest::Ingest,
+    protocol::{
+        BodyLength, Links, Problem,
+        chunks::route,
+        tus::{Rules, decode},
+    },
+    upload::Dialect,
+};
+
+/// What requests are held to.
+#[derive(Debug, Clone)]
+pub struct ServiceOptions {
+    /// Rules of the tus dialect.
+    pub rules: Rules,
+    /// Where answers say that things are.
+    pub links: Links,
+    /// How long a body may make us wait.
+    pub idle_timeout: Duration,
+}
+
+/// Serves both dialects. Clones share everything.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    ingest: Arc<Ingest>,
+    options: ServiceOptions,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Service {
+    /// Requests run as `tasks` of their own, which a client that hangs up does not cancel. Once `stop` is cancelled,
+    /// HTTP/1.1 connections are told to close.
+    pub fn new(
+        ingest: Arc<Ingest>,
+        options: ServiceOptions,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Inner { ingest, options, tasks, stop }))
+    }
+
+    fn ingest(&self) -> &Arc<Ingest> {
+        &self.0.ingest
+    }
+
+    fn rules(&self) -> &Rules {
+        &self.0.options.rules
+    }
+
+    fn links(&self) -> &Links {
+        &self.0.options.links
+    }
+
+    /// Answers a request. `Aborted` asks for the connection to be closed without an answer.
+    pub async fn answer<B>(self, request: Request<B>) -> Result<Response<ResponseBody>, Aborted>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+    {
+        let (parts, body) = request.into_parts();
+        let length =
+            if body.is_end_stream() { Ok(BodyLength::Empty) } else { BodyLength::of(&parts) };
+        let announced = match &length {
+            Ok(BodyLength::Empty) => Some(0),
+            Ok(BodyLength::Exactly(bytes)) => Some(*bytes),
+            Ok(BodyLength::Unknown) | Err(_) => None,
+        };
+        let body = RequestBody::new(body, announced, self.0.options.idle_timeout);
+        let tasks = self.0.tasks.clone();
+        // Detached: whatever has begun is brought to its end although the client hangs up.
+        let task = tasks.spawn(async move { self.run(parts, length, body).await });
+        task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    async fn run(
+        self,
+        parts: Parts,
+        length: Result<BodyLength, Problem>,
+        mut body: RequestBody,
+    ) -> Result<Response<ResponseBody>, Aborted> {
+        let answered = match length {
+            Ok(length) => self.dispatch(&parts, length, &mut body).await,
+            Err(problem) => Err(problem.into()),
+        };
+        let mut response = match answered {
+            Ok(response) => response,
+            Err(Refusal::Problem(problem)) => render(problem.response(Dialect::Chunks)),
+            Err(Refusal::Abort(aborted)) => {
+                tracing::debug!(reason = %aborted, path = parts.uri.path(), "request broken off");
+                return Err(aborted);
+            }
+        };
+        tracing::debug!(
+            method = %parts.method,
+            path = parts.uri.path(),
+            status = response.status().as_u16(),
+            "answered"
+        );
+        self.leave_body(&parts, body, &mut response);
+        if parts.method == Method::HEAD {
+            *response.body_mut() = ResponseBody::empty();
+        }
+        Ok(response)
+    }
+
+    async fn dispatch(
+        &self,
+        parts: &Parts,
+        length: BodyLength,
+        body: &mut RequestBody,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        let path = parts.uri.path();
+        if let Some(request) = decode(parts, length, self.rules()) {
+            return self.tus(request, body).await;
+        }
+        if let Some(route) = route(&parts.method, path) {
+            return self.chunks(route, parts, length, body).await.map(render);
+        }
+        if chunks::is_health(&parts.method, path) {
+            return Ok(Response::new(ResponseBody::whole(b"ok\n".to_vec())));
+        }
+        Err(Problem::NotFound.into())
+    }
+
+    /// What is left of the body is drained behind the answer. A client that still waits for 100 is not told to send
+    /// what nobody wants: reading would tell it, so its connection is closed instead.
+    fn leave_body(&self, parts: &Parts, body: RequestBody, response: &mut Response<ResponseBody>) {
+        let close = HeaderValue::from_static("close");
+        let http1 = parts.version < http::Version::HTTP_2;
+        if self.0.stop.is_cancelled() && http1 {
+            response.headers_mut().insert(header::CONNECTION, close.clone());
+        }
+        if body.is_over() {
+            return;
+        }
+        if body.is_untouched() && parts.headers.contains_key(header::EXPECT) {
+            if http1 {
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            return;
+        }
+        self.0.tasks.spawn(body.drain());
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+impl<B> hyper::service::Service<Request<B>> for Service
+where
+    B: Body<Data = Bytes> + Send + 'static,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Aborted;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Aborted>> + Send>>;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
+        Box::pin(self.clone().answer(request))
+    }
+}

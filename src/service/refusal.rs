@@ -1,0 +1,144 @@
+//! What went wrong, as the protocol's problems. Whatever is the server's own fault is logged here, where it is handled.
+
+use std::io::{self, ErrorKind};
+
+use crate::hold::HoldError;
+use crate::{
+    ingest::{Broken, IngestError, LayoutMismatch, MergeError},
+    protocol::{DigestAlgorithm, Parameter, Problem, chunks::IndexRuns},
+    upload::{ChunkIndex, Record},
+};
+
+/// The connection is to be closed without an answer: the client is gone or stalled, and any status could be taken for
+/// a verdict on the upload.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("closed without an answer: {0}")]
+pub struct Aborted(pub(super) Broken);
+
+/// A problem to tell, or a connection to close.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    Problem(Problem),
+    Abort(Aborted),
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<Broken> for Refusal {
+    fn from(broken: Broken) -> Self {
+        Self::Abort(Aborted(broken))
+    }
+}
+
+impl From<HoldError> for Refusal {
+    fn from(error: HoldError) -> Self {
+        hold_problem(&error).into()
+    }
+}
+
+fn hold_problem(error: &HoldError) -> Problem {
+    match error {
+        HoldError::Unknown => Problem::UnknownUpload,
+        HoldError::Expired => Problem::Gone,
+        HoldError::Damaged(what) => {
+            tracing::error!(what, "a damaged upload was asked for");
+            Problem::Gone
+        }
+        HoldError::Busy => Problem::Busy,
+        HoldError::Law(law) => {
+            tracing::error!(%law, "a change that the law forbids was attempted");
+            Problem::Storage
+        }
+        HoldError::Io(error) => io_problem(error),
+    }
+}
+
+fn io_problem(error: &io::Error) -> Problem {
+    let full = matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+    );
+    if full {
+        tracing::error!(%error, "the disk is full");
+        return Problem::DiskFull;
+    }
+    tracing::error!(%error, "the storage failed");
+    Problem::Storage
+}
+
+/// About which chunk a request speaks, for problems that name it.
+pub(super) fn refuse(error: IngestError, index: ChunkIndex) -> Refusal {
+    match error {
+        IngestError::Broken(broken) => broken.into(),
+        other => problem(other, index).into(),
+    }
+}
+
+fn problem(error: IngestError, index: ChunkIndex) -> Problem {
+    match error {
+        IngestError::Hold(error) => hold_problem(&error),
+        IngestError::Merge(error) => merge_problem(error, None),
+        IngestError::OffsetMismatch { current } => Problem::OffsetMismatch { current },
+        IngestError::LengthExceeded { length } => Problem::LengthExceeded { length },
+        IngestError::Ambiguous => Problem::AmbiguousUpload,
+        IngestError::LayoutMismatch(LayoutMismatch { field, stored, given }) => {
+            Problem::UploadMetadataMismatch { field: parameter(field), stored, given }
+        }
+        IngestError::NoSuchChunk => Problem::InvalidParameter {
+            name: Parameter::Index,
+            why: "chunks are numbered from 0, so it must be below total",
+        },
+        IngestError::ChunkLength { expected, actual } if actual > expected => {
+            Problem::ChunkTooLong { expected }
+        }
+        IngestError::ChunkLength { expected, actual } => Problem::BodyTooShort { expected, actual },
+        IngestError::DigestMismatch { algorithm, expected, actual } => {
+            let algorithm = match algorithm {
+                "md5" => DigestAlgorithm::Md5,
+                _ => DigestAlgorithm::Sha256,
+            };
+            Problem::DigestMismatch { algorithm, expected, actual, index }
+        }
+        IngestError::Finished => Problem::ChunkConflict,
+        IngestError::Merging => Problem::Merging,
+        IngestError::Broken(_) => Problem::MalformedBody,
+        IngestError::Stopping => Problem::ShuttingDown,
+    }
+}
+
+fn parameter(field: &str) -> Parameter {
+    match field {
+        "size" => Parameter::Size,
+        "chunk_size" => Parameter::ChunkSize,
+        _ => Parameter::Total,
+    }
+}
+
+/// A merge that did not happen; `record` tells which chunks are missing now.
+pub(super) fn merge_problem(error: MergeError, record: Option<&Record>) -> Problem {
+    match error {
+        MergeError::Missing { .. } | MergeError::Damaged { .. } => {
+            let total = record.and_then(|record| record.layout().total());
+            let missing =
+                record.zip(total).map(|(record, total)| IndexRuns::missing(record.chunks(), total));
+            Problem::ChunksMissing { missing: missing.unwrap_or_default(), total }
+        }
+        MergeError::Mismatch { mismatch, bad_chunks } => Problem::CompositeMismatch {
+            expected: Some(mismatch.expected),
+            actual: Some(mismatch.actual),
+            bad_chunks,
+        },
+        MergeError::NoDigests => {
+            Problem::CompositeMismatch { expected: None, actual: None, bad_chunks: Vec::new() }
+        }
+        MergeError::ListLength => Problem::InvalidParameter {
+            name: Parameter::Chunks,
+            why: "it must list one digest for each chunk",
+        },
+        MergeError::Hold(error) => hold_problem(&error),
+    }
+}

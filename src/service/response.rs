@@ -1,0 +1,96 @@
+//! Bodies of answers: nothing, a few bytes, or a file.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
+
+use crate::{ingest::Download, protocol::Answer};
+
+/// Blocks of a file that are read ahead of a client.
+const AHEAD: usize = 1;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct ResponseBody(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Whole(Option<Bytes>),
+    File { blocks: mpsc::Receiver<io::Result<Bytes>>, left: u64 },
+}
+
+impl ResponseBody {
+    /// No bytes.
+    pub const fn empty() -> Self {
+        Self(Kind::Whole(None))
+    }
+
+    pub(super) fn whole(bytes: Vec<u8>) -> Self {
+        Self(Kind::Whole(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty())))
+    }
+
+    /// A finished file, read block by block as fast as the client takes it.
+    pub(super) fn file(mut download: Download) -> Self {
+        let (sender, blocks) = mpsc::channel(AHEAD);
+        let left = download.finished.length.get();
+        tokio::spawn(async move {
+            while let Some(block) = download.next().await {
+                if sender.send(block).await.is_err() {
+                    // The client is gone; so is the wish for the rest.
+                    return;
+                }
+            }
+        });
+        Self(Kind::File { blocks, left })
+    }
+}
+
+/// An answer of the protocol as one of hyper's.
+pub(super) fn render(answer: Answer) -> Response<ResponseBody> {
+    answer.map(ResponseBody::whole)
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match &mut self.0 {
+            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(Frame::data).map(Ok)),
+            Kind::File { blocks, left } => blocks.poll_recv(context).map(|block| {
+                let block = block?;
+                if let Ok(bytes) = &block {
+                    *left = left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                }
+                Some(block.map(Frame::data))
+            }),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Whole(bytes) => bytes.is_none(),
+            Kind::File { left, .. } => *left == 0,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let left = match &self.0 {
+            Kind::Whole(bytes) => {
+                bytes.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+            }
+            Kind::File { left, .. } => *left,
+        };
+        SizeHint::with_exact(left)
+    }
+}

@@ -1,0 +1,183 @@
+//! tus 1.0.0: each request of the dialect, run.
+
+use http::Response;
+
+use super::{
+    Service,
+    body::RequestBody,
+    refusal::{Refusal, refuse},
+    response::{ResponseBody, render},
+};
+use crate::{
+    ingest::{Append, Appended, End, IngestError, NewUpload, NoBytes, Source},
+    protocol::{
+        Answer, BodyLength, Problem,
+        address::Link,
+        download,
+        tus::{
+            Creation, Patch, Request,
+            answer::{self, Progress, Rest},
+        },
+    },
+    upload::{ChunkIndex, UploadId},
+};
+
+type Outcome<T> = Result<T, Refusal>;
+
+impl Service {
+    pub(super) async fn tus(
+        &self,
+        request: Result<Request, Problem>,
+        body: &mut RequestBody,
+    ) -> Outcome<Response<ResponseBody>> {
+        let request = match request {
+            Ok(request) => request,
+            Err(problem) => return Ok(render(answer::refused(&problem, &Rest::default()))),
+        };
+        let done = match request {
+            Request::Options => Ok(answer::options(self.rules())),
+            Request::Create(creation) => self.create(creation, body).await,
+            Request::Head(id) => self.head(&id).await,
+            Request::Patch(id, patch) => self.patch(id, patch, body).await,
+            Request::Delete(id) => self.terminate(&id).await,
+            Request::Get(id) => match self.get(&id).await {
+                Ok(response) => return Ok(response),
+                Err(refusal) => Err(refusal),
+            },
+        };
+        match done {
+            Ok(answer) => Ok(render(answer)),
+            Err(Refusal::Problem(problem)) => {
+                Ok(render(answer::refused(&problem, &Rest::default())))
+            }
+            Err(abort) => Err(abort),
+        }
+    }
+
+    async fn create(&self, creation: Creation, body: &mut RequestBody) -> Outcome<Answer> {
+        let bytes = match creation.body {
+            BodyLength::Empty => false,
+            BodyLength::Exactly(_) => true,
+            BodyLength::Unknown => body.has_bytes().await?,
+        };
+        if bytes {
+            creation.takes_bytes()?;
+        }
+        let length = creation.length;
+        let metadata = creation.metadata;
+        let new = NewUpload {
+            length: Some(length),
+            metadata: metadata.verbatim,
+            filename: metadata.filename,
+            media_type: metadata.media_type,
+        };
+        let mut nothing = NoBytes;
+        let source: &mut dyn Source = if bytes { body } else { &mut nothing };
+        let created = self.ingest().create(new, source).await.map_err(plain)?;
+        let location = self.links().upload(&created.id);
+        let told = progress(&created.appended);
+        let rest = rest(&created.appended, Some(location.clone()));
+        match verdict(created.appended, Problem::LengthExceeded { length })? {
+            Ok(()) => Ok(answer::created(&location, told)),
+            Err(problem) => Ok(answer::refused(&problem, &rest)),
+        }
+    }
+
+    /// A HEAD has no use for a status that comes from a passing reason: clients drop the upload on anything but 423.
+    async fn head(&self, id: &UploadId) -> Outcome<Answer> {
+        let view = self.ingest().head(id).await.map_err(plain)?;
+        let progress = Progress { offset: view.offset, expires_at: view.deadline };
+        let length = view.record.layout().length();
+        Ok(answer::head(progress, length, &view.record.manifest().metadata))
+    }
+
+    async fn patch(
+        &self,
+        id: UploadId,
+        patch: Result<Patch, Problem>,
+        body: &mut RequestBody,
+    ) -> Outcome<Answer> {
+        let patch = match patch {
+            Ok(patch) => patch,
+            Err(problem) => {
+                // An unknown upload is said before anything about the head.
+                let rest = self.rest_of(&id).await?;
+                return Ok(answer::refused(&problem, &rest));
+            }
+        };
+        let append = Append { id: id.clone(), offset: patch.offset };
+        let appended = match self.ingest().append(append, body).await {
+            Ok(appended) => appended,
+            Err(error) => return self.refuse_patch(&id, error).await,
+        };
+        let told = progress(&appended);
+        let rest = rest(&appended, None);
+        let length = self.ingest().status(&id).await.ok();
+        let length = length.and_then(|view| view.record.layout().length()).unwrap_or_default();
+        match verdict(appended, Problem::LengthExceeded { length })? {
+            Ok(()) => Ok(answer::appended(told)),
+            Err(problem) => Ok(answer::refused(&problem, &rest)),
+        }
+    }
+
+    async fn refuse_patch(&self, id: &UploadId, error: IngestError) -> Outcome<Answer> {
+        match plain(error) {
+            Refusal::Problem(problem @ (Problem::UnknownUpload | Problem::Gone)) => {
+                Err(problem.into())
+            }
+            Refusal::Problem(problem) => {
+                let rest = self.rest_of(id).await.unwrap_or_default();
+                Ok(answer::refused(&problem, &rest))
+            }
+            abort @ Refusal::Abort(_) => Err(abort),
+        }
+    }
+
+    /// What every answer about an unfinished upload tells: when it expires.
+    async fn rest_of(&self, id: &UploadId) -> Outcome<Rest> {
+        let view = self.ingest().status(id).await.map_err(plain)?;
+        Ok(Rest { location: None, offset: None, expires_at: view.deadline })
+    }
+
+    async fn terminate(&self, id: &UploadId) -> Outcome<Answer> {
+        self.ingest().terminate(id).await.map_err(plain)?;
+        Ok(answer::deleted())
+    }
+
+    async fn get(&self, id: &UploadId) -> Outcome<Response<ResponseBody>> {
+        let download = self.ingest().download(id).await.map_err(plain)?;
+        let (manifest, finished) = (download.record.manifest(), &download.finished);
+        let head = download::Download { manifest, finished }.head();
+        Ok(head.map(|()| ResponseBody::file(download)))
+    }
+}
+
+fn progress(appended: &Appended) -> Progress {
+    Progress { offset: appended.offset, expires_at: appended.deadline }
+}
+
+fn rest(appended: &Appended, location: Option<Link>) -> Rest {
+    Rest { location, offset: Some(appended.offset), expires_at: appended.deadline }
+}
+
+/// What an append came to, for the client: it is fine, it is a problem, or nobody is there to be told.
+fn verdict(appended: Appended, overflow: Problem) -> Outcome<Result<(), Problem>> {
+    if let Some(failure) = appended.failure {
+        return match plain(failure) {
+            Refusal::Problem(problem) => Ok(Err(problem)),
+            abort @ Refusal::Abort(_) => Err(abort),
+        };
+    }
+    match appended.end {
+        End::Complete => Ok(Ok(())),
+        End::Overflow => Ok(Err(overflow)),
+        End::TakenOver => Ok(Err(Problem::TakenOver)),
+        End::Stopping => Ok(Err(Problem::ShuttingDown)),
+        End::Broken(broken) => Err(broken.into()),
+    }
+}
+
+/// Offset clients never speak of chunks.
+fn plain(error: IngestError) -> Refusal {
+    refuse(error, ChunkIndex::ZERO)
+}

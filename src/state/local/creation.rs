@@ -1,0 +1,85 @@
+//! How a ledger's file comes to be, with a whole header or not at all.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, ErrorKind},
+    os::unix::fs::MetadataExt,
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+use super::header;
+use crate::state::StateError;
+
+/// How often a creation looks again at a file whose header somebody else is writing.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The empty file of a new ledger, with an exclusive flock. `Exists` if a whole header is there
+/// already.
+///
+/// A header is written only under the file's lock and only where none is: a creation that is still
+/// on its way looks like one that was torn, and must not lose its file to another one. The file is
+/// filled in place, never replaced.
+pub(super) fn lock_empty(path: &Path) -> Result<File, StateError> {
+    for _ in 0..ATTEMPTS {
+        let Some(file) = open_or_create(path)? else {
+            continue;
+        };
+        if has_header(&file)? {
+            return Err(StateError::Exists);
+        }
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                thread::sleep(PAUSE);
+                continue;
+            }
+            locked => locked.map_err(io::Error::from)?,
+        }
+        let metadata = file.metadata()?;
+        if metadata.nlink() == 0 {
+            continue;
+        }
+        if has_header(&file)? {
+            return Err(StateError::Exists);
+        }
+        if metadata.size() > 0 {
+            file.set_len(0)?;
+        }
+        return Ok(file);
+    }
+    Err(io::Error::new(ErrorKind::WouldBlock, "somebody else holds the unfinished ledger").into())
+}
+
+/// Opens the file, which is made where there is none; `None` if it went in between.
+fn open_or_create(path: &Path) -> io::Result<Option<File>> {
+    let options = || {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        options
+    };
+    match options().create_new(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => match options().open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let shard = path.parent().ok_or(ErrorKind::InvalidInput)?;
+            match fs::create_dir(shard) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+                _ => Ok(None),
+            }
+        }
+        opened => opened.map(Some),
+    }
+}
+
+/// Is there a header that is not torn? A damaged one is there, too.
+fn has_header(file: &File) -> Result<bool, StateError> {
+    match header::read(file, file.metadata()?.size()) {
+        Ok(None) => Ok(false),
+        Ok(Some(_)) | Err(StateError::Damaged { .. }) => Ok(true),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,151 @@
+//! Blobs that ask the faults first.
+
+use std::{io, ops::Range};
+
+use super::{
+    super::{Blob, Staged},
+    plan::{Faults, Operation},
+};
+
+/// A part or finished file behind faults.
+#[derive(Debug)]
+pub(super) struct FaultBlob {
+    inner: Box<dyn Blob>,
+    faults: Faults,
+}
+
+impl FaultBlob {
+    pub(super) const fn new(inner: Box<dyn Blob>, faults: Faults) -> Self {
+        Self { inner, faults }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Blob for FaultBlob {
+    fn size(&self) -> io::Result<u64> {
+        size(self.inner.as_ref(), &self.faults)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        read_at(self.inner.as_ref(), &self.faults, buffer, at)
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        write_at(self.inner.as_ref(), &self.faults, bytes, at)
+    }
+
+    fn reserve(&self, range: Range<u64>) {
+        reserve(self.inner.as_ref(), &self.faults, range);
+    }
+
+    fn write_back(&self, range: Range<u64>) {
+        write_back(self.inner.as_ref(), &self.faults, range);
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        truncate(self.inner.as_ref(), &self.faults, size)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        sync(self.inner.as_ref(), &self.faults)
+    }
+}
+
+/// A staged file behind faults. The storage below finds its own by the token.
+#[derive(Debug)]
+pub(super) struct FaultStaged {
+    inner: Box<dyn Staged>,
+    faults: Faults,
+}
+
+impl FaultStaged {
+    pub(super) const fn new(inner: Box<dyn Staged>, faults: Faults) -> Self {
+        Self { inner, faults }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Staged for FaultStaged {
+    fn as_blob(&self) -> &dyn Blob {
+        self
+    }
+
+    fn token(&self) -> &str {
+        self.inner.token()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Blob for FaultStaged {
+    fn size(&self) -> io::Result<u64> {
+        size(self.inner.as_blob(), &self.faults)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        read_at(self.inner.as_blob(), &self.faults, buffer, at)
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        write_at(self.inner.as_blob(), &self.faults, bytes, at)
+    }
+
+    fn reserve(&self, range: Range<u64>) {
+        reserve(self.inner.as_blob(), &self.faults, range);
+    }
+
+    fn write_back(&self, range: Range<u64>) {
+        write_back(self.inner.as_blob(), &self.faults, range);
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        truncate(self.inner.as_blob(), &self.faults, size)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        sync(self.inner.as_blob(), &self.faults)
+    }
+}
+
+fn size(inner: &dyn Blob, faults: &Faults) -> io::Result<u64> {
+    faults.enter(Operation::Size)?;
+    inner.size()
+}
+
+fn read_at(inner: &dyn Blob, faults: &Faults, buffer: &mut [u8], at: u64) -> io::Result<()> {
+    faults.enter(Operation::Read)?;
+    inner.read_at(buffer, at)
+}
+
+fn write_at(inner: &dyn Blob, faults: &Faults, bytes: &[u8], at: u64) -> io::Result<()> {
+    let Err(denied) = faults.enter_write() else {
+        return inner.write_at(bytes, at);
+    };
+    if denied.short {
+        let (half, _) = bytes.split_at(bytes.len() / 2);
+        inner.write_at(half, at)?;
+    }
+    Err(denied.error)
+}
+
+fn reserve(inner: &dyn Blob, faults: &Faults, range: Range<u64>) {
+    // A wish that fails is a wish that is not granted.
+    if faults.enter(Operation::Reserve).is_ok() {
+        inner.reserve(range);
+    }
+}
+
+fn write_back(inner: &dyn Blob, faults: &Faults, range: Range<u64>) {
+    if faults.enter(Operation::WriteBack).is_ok() {
+        inner.write_back(range);
+    }
+}
+
+fn truncate(inner: &dyn Blob, faults: &Faults, size: u64) -> io::Result<()> {
+    faults.enter(Operation::Truncate)?;
+    inner.truncate(size)
+}
+
+fn sync(inner: &dyn Blob, faults: &Faults) -> io::Result<()> {
+    faults.enter(Operation::Sync)?;
+    inner.sync()
+}

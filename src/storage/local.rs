@@ -1,0 +1,319 @@
+//! Bytes as files of one data directory.
+//!
+//! ```text
+//! {data_dir}/uploads/{id}/{k}.part   bytes of unfinished uploads
+//! {data_dir}/files/{name}            finished files; nothing unfinished is ever seen here
+//! {data_dir}/tmp/{token}             staging, on the same file system, so that adopting is a rename
+//! ```
+
+mod file;
+
+use std::{
+    fs::{self, DirEntry},
+    io::{self, ErrorKind},
+    path::{Component, Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use self::file::{LocalFile, LocalStaged};
+use super::{Blob, Published, Staged, Storage, StoredPart, StoredUpload};
+use crate::{
+    durable::{self, Flush},
+    upload::{FinalName, PartId, Timestamp, UploadId},
+};
+
+/// Keeps bytes below one data directory. Nothing is opened, listed or remembered before it is asked for.
+#[derive(Debug)]
+pub struct LocalStorage {
+    uploads: PathBuf,
+    files: PathBuf,
+    staging: PathBuf,
+    /// Folders that appeared in `uploads/` so far. One more than seen: an earlier process may have left some that no
+    /// fsync has reached.
+    folders_made: AtomicU64,
+    /// How many of them are on the disk.
+    folders_synced: AtomicU64,
+}
+
+impl LocalStorage {
+    /// Makes the three folders where they are missing.
+    pub fn open(data_dir: &Path) -> io::Result<Self> {
+        let folder = |name| data_dir.join(name);
+        let (uploads, files, staging) = (folder("uploads"), folder("files"), folder("tmp"));
+        for folder in [&uploads, &files, &staging] {
+            fs::create_dir_all(folder)?;
+        }
+        durable::sync_folder(data_dir)?;
+        let (folders_made, folders_synced) = (AtomicU64::new(1), AtomicU64::new(0));
+        Ok(Self { uploads, files, staging, folders_made, folders_synced })
+    }
+
+    fn folder(&self, id: &UploadId) -> PathBuf {
+        child(&self.uploads, id.as_str())
+    }
+
+    fn part(&self, id: &UploadId, part: PartId) -> PathBuf {
+        child(&self.folder(id), &part.to_string())
+    }
+
+    fn finished(&self, name: &FinalName) -> PathBuf {
+        child(&self.files, name.as_str())
+    }
+
+    /// Puts something into an upload's folder. Tries first and makes the folder only when it is missing: most parts
+    /// are not their upload's first.
+    fn put<T>(&self, id: &UploadId, put: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+        let folder = self.folder(id);
+        match put(&folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            done => return done,
+        }
+        let made = self.make_folder(&folder)?;
+        let done = put(&folder);
+        if made && done.is_err() {
+            // An error leaves everything as it was. If this fails too, an empty folder harms nobody.
+            let _ = durable::remove_folder(&folder);
+        }
+        done
+    }
+
+    /// `false` if it was there.
+    fn make_folder(&self, folder: &Path) -> io::Result<bool> {
+        match fs::create_dir(folder) {
+            Ok(()) => {
+                self.folders_made.fetch_add(1, Ordering::AcqRel);
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts the names in an upload's folder, and the folder's own, on the disk.
+    fn flush_folder(&self, id: &UploadId, flush: Flush) -> io::Result<()> {
+        if flush == Flush::Lazy {
+            return Ok(());
+        }
+        durable::sync_folder(&self.folder(id))?;
+        let made = self.folders_made.load(Ordering::Acquire);
+        if self.folders_synced.load(Ordering::Acquire) < made {
+            durable::sync_folder(&self.uploads)?;
+            self.folders_synced.fetch_max(made, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+}
+
+impl Storage for LocalStorage {
+    fn stage(&self) -> io::Result<Box<dyn Staged>> {
+        let token = random_token()?;
+        assert!(is_token(&token), "a token of ours must be found again by the sweep");
+        let path = child(&self.staging, &token);
+        Ok(Box::new(LocalStaged::create(path, token)?))
+    }
+
+    fn adopt(
+        &self,
+        staged: Box<dyn Staged>,
+        id: &UploadId,
+        part: PartId,
+        flush: Flush,
+    ) -> io::Result<()> {
+        if !is_token(staged.token()) {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        if flush == Flush::Durable {
+            staged.sync()?;
+        }
+        let from = child(&self.staging, staged.token());
+        self.put(id, |folder| durable::place(&from, &child(folder, &part.to_string())))?;
+        self.flush_folder(id, flush)
+    }
+
+    fn create_part(&self, id: &UploadId, part: PartId, flush: Flush) -> io::Result<Box<dyn Blob>> {
+        let file = self.put(id, |folder| LocalFile::create(&child(folder, &part.to_string())))?;
+        self.flush_folder(id, flush)?;
+        Ok(Box::new(file))
+    }
+
+    fn open_part(&self, id: &UploadId, part: PartId) -> io::Result<Box<dyn Blob>> {
+        Ok(Box::new(LocalFile::open(&self.part(id, part))?))
+    }
+
+    fn parts(&self, id: &UploadId) -> io::Result<Vec<StoredPart>> {
+        let mut parts = Vec::new();
+        for (entry, part) in part_entries(&self.folder(id))? {
+            if entry.file_type()?.is_file()
+                && let Some(metadata) = unless_gone(entry.metadata())?
+            {
+                parts.push(StoredPart { part, size: metadata.len() });
+            }
+        }
+        parts.sort_unstable_by_key(|stored| stored.part);
+        Ok(parts)
+    }
+
+    fn part_size(&self, id: &UploadId, part: PartId) -> io::Result<Option<u64>> {
+        plain_size(&self.part(id, part))
+    }
+
+    fn remove_part(&self, id: &UploadId, part: PartId) -> io::Result<()> {
+        durable::remove_file(&self.part(id, part))?;
+        Ok(())
+    }
+
+    fn remove_upload(&self, id: &UploadId) -> io::Result<()> {
+        let folder = self.folder(id);
+        for (entry, _) in part_entries(&folder)? {
+            if !entry.file_type()?.is_dir() {
+                durable::remove_file(&entry.path())?;
+            }
+        }
+        match durable::remove_folder(&folder) {
+            // Somebody keeps things of their own in it, or in its place.
+            Err(error) if is_foreign(error.kind()) => Ok(()),
+            removed => removed.map(|_| ()),
+        }
+    }
+
+    fn publish(
+        &self,
+        id: &UploadId,
+        part: PartId,
+        name: &FinalName,
+        flush: Flush,
+    ) -> io::Result<Published> {
+        let from = self.part(id, part);
+        // A rename would publish anything, a link to somewhere else included.
+        if !fs::symlink_metadata(&from)?.is_file() {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        if flush == Flush::Durable {
+            LocalFile::open_to_read(&from)?.sync()?;
+        }
+        match durable::publish(&from, &self.finished(name)) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                return Ok(Published::NameTaken);
+            }
+            done => done?,
+        }
+        if flush == Flush::Durable {
+            durable::sync_folder(&self.files)?;
+            durable::sync_folder(&self.folder(id))?;
+        }
+        Ok(Published::Done)
+    }
+
+    fn finished_size(&self, name: &FinalName) -> io::Result<Option<u64>> {
+        plain_size(&self.finished(name))
+    }
+
+    fn sync_finished(&self, flush: Flush) -> io::Result<()> {
+        match flush {
+            Flush::Lazy => Ok(()),
+            Flush::Durable => durable::sync_folder(&self.files),
+        }
+    }
+
+    fn open_finished(&self, name: &FinalName) -> io::Result<Box<dyn Blob>> {
+        Ok(Box::new(LocalFile::open_to_read(&self.finished(name))?))
+    }
+
+    fn remove_finished(&self, name: &FinalName) -> io::Result<()> {
+        durable::remove_file(&self.finished(name))?;
+        Ok(())
+    }
+
+    fn uploads(&self) -> io::Result<Vec<StoredUpload>> {
+        let mut uploads = Vec::new();
+        for entry in fs::read_dir(&self.uploads)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(id) = name.to_str().and_then(|name| UploadId::parse(name).ok()) else {
+                continue;
+            };
+            if let Some(metadata) = unless_gone(entry.metadata())?.filter(fs::Metadata::is_dir) {
+                uploads.push(StoredUpload { id, changed: metadata.modified()?.into() });
+            }
+        }
+        Ok(uploads)
+    }
+
+    fn sweep_staging(&self, before: Timestamp) -> io::Result<usize> {
+        let mut swept = 0;
+        for entry in fs::read_dir(&self.staging)? {
+            let entry = entry?;
+            if !entry.file_name().to_str().is_some_and(is_token) {
+                continue;
+            }
+            let Some(metadata) = unless_gone(entry.metadata())?.filter(fs::Metadata::is_file)
+            else {
+                continue;
+            };
+            let stale = Timestamp::from(metadata.modified()?) < before;
+            if stale && durable::remove_file(&entry.path())? {
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+}
+
+/// The path of `name` in `folder`. The names are checked types; this is the second lock on the same door.
+fn child(folder: &Path, name: &str) -> PathBuf {
+    let mut segments = Path::new(name).components();
+    let one = segments.next() == Some(Component::Normal(name.as_ref()));
+    assert!(one && segments.next().is_none(), "a name is one path segment");
+    folder.join(name)
+}
+
+/// Whatever is named like a part in an upload's folder, in no order; nothing where the folder is missing or a link.
+fn part_entries(folder: &Path) -> io::Result<Vec<(DirEntry, PartId)>> {
+    if !unless_gone(fs::symlink_metadata(folder))?.is_some_and(|found| found.is_dir()) {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in unless_gone(fs::read_dir(folder))?.into_iter().flatten() {
+        let entry = entry?;
+        if let Some(part) = entry.file_name().to_str().and_then(PartId::parse) {
+            found.push((entry, part));
+        }
+    }
+    Ok(found)
+}
+
+/// Bytes of a plain file; `None` for whatever else is there, or nothing.
+fn plain_size(path: &Path) -> io::Result<Option<u64>> {
+    let found = unless_gone(fs::symlink_metadata(path))?.filter(fs::Metadata::is_file);
+    Ok(found.map(|metadata| metadata.len()))
+}
+
+/// `None` for what somebody else removed since it was listed.
+fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+const fn is_foreign(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::DirectoryNotEmpty | ErrorKind::NotADirectory)
+}
+
+const TOKEN_DIGITS: usize = 32;
+
+/// 16 random bytes as lower-case hex.
+fn random_token() -> io::Result<String> {
+    let mut bytes = [0; TOKEN_DIGITS / 2];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}
+
+fn is_token(name: &str) -> bool {
+    name.len() == TOKEN_DIGITS
+        && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+#[cfg(test)]
+mod tests;
