@@ -255,7 +255,7 @@ fn a_merge_sees_the_missing_chunk_or_says_so() {
         let requests = [crate::chunks::merge(&parts.merge_body()), parts.put(1)];
         let answers = at_once(&server, &requests);
         let seen = statuses(&answers);
-        assert_eq!(seen[1], 201, "{seen:?}");
+        assert_eq!(seen[1], 201, "{answers:?}");
         match answers[0].clone().unwrap() {
             missing if missing.status == 409 => {
                 missing.refused_as(409, "chunks-missing");

@@ -87,6 +87,19 @@ impl Server {
         disk::snapshot(&self.data().join("uploads"))
     }
 
+    /// The files under `uploads/` once they stand still: chunks are absorbed behind the answers.
+    pub fn settled_uploads(&self) -> Snapshot {
+        let mut last = self.uploads();
+        loop {
+            thread::sleep(Duration::from_millis(20));
+            let now = self.uploads();
+            if now == last {
+                return now;
+            }
+            last = now;
+        }
+    }
+
     /// Soon nothing is left under `uploads/`: parts go after the answer, not before it.
     #[track_caller]
     pub fn uploads_vanish(&self) {

@@ -1,12 +1,16 @@
 //! Expiration.
 
 use std::{
-    fs, thread,
+    fs,
+    path::PathBuf,
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use crate::{
+    chunks::Parts,
     client::{Answer, Request},
+    disk::files_below,
     server::Server,
     tus::{Upload, append, create, create_with, patch, request},
 };
@@ -146,6 +150,24 @@ fn the_bytes_of_a_cut_patch_move_the_deadline() {
     assert_eq!(upload.offset(), 400);
 }
 
+/// Two files that a kill left in `tmp/`.
+fn staged(server: &mut Server) -> [PathBuf; 2] {
+    let parts = Parts::new("0123456789abcdef", "a.bin", 100_000, vec![7; 300_000]);
+    let mut open = Vec::new();
+    for index in 0..2 {
+        let wire = parts.put(index).wire();
+        let mut connection = server.connect();
+        connection.raw(&wire[..wire.len() - 3]);
+        open.push(connection);
+    }
+    let tmp = server.data().join("tmp");
+    while files_below(&tmp).len() < 2 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    server.crash();
+    files_below(&tmp).try_into().unwrap()
+}
+
 // TUS-EXP-08
 #[test]
 fn what_nobody_owns_is_swept_and_what_is_not_ours_stays() {
@@ -157,10 +179,7 @@ fn what_nobody_owns_is_swept_and_what_is_not_ours_stays() {
     fs::write(orphan.join("0.part"), "orphan").unwrap();
     let foreign = server.data().join("notes.txt");
     fs::write(&foreign, "not ours").unwrap();
-    let young = server.data().join("tmp").join("young");
-    fs::write(&young, "young").unwrap();
-    let old = server.data().join("tmp").join("old");
-    fs::write(&old, "old").unwrap();
+    let [old, young] = staged(&mut server);
     let long_ago = SystemTime::now() - Duration::from_hours(8 * 24);
     for path in [&old, &orphan.join("0.part")] {
         fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
@@ -173,7 +192,7 @@ fn what_nobody_owns_is_swept_and_what_is_not_ours_stays() {
             break;
         }
     }
-    assert!(gone(), "left: {:?}", crate::disk::files_below(&server.data()));
+    assert!(gone(), "left: {:?}", files_below(&server.data()));
     assert!(foreign.try_exists().unwrap());
     assert!(young.try_exists().unwrap());
     assert_eq!(Upload { server: &server, url: url.clone() }.offset(), 5);

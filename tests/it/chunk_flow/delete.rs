@@ -1,5 +1,7 @@
 //! `DELETE /upload`.
 
+use std::{thread, time::Duration};
+
 use crate::{chunks::Parts, client::Request, server::Server};
 
 // CHUNK-DEL-01
@@ -41,7 +43,8 @@ fn a_running_chunk_does_not_come_back() {
     let wire = parts.put(0).wire();
     let mut running = server.connect();
     running.raw(&wire[..wire.len() - 2]);
-    assert_eq!(parts.check(&server, 0)["exists"], false);
+    // Long enough for the head to be read.
+    thread::sleep(Duration::from_millis(50));
     server.ask(&parts.delete()).expect(204);
     let _ = running.try_raw(&wire[wire.len() - 2..]);
     if let Ok(answer) = running.try_answer("POST") {

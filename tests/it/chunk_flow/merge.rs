@@ -63,9 +63,9 @@ fn with(parts: &Parts, member: &str, value: Value) -> Request {
 /// The merge is refused, and every chunk is still there.
 #[track_caller]
 fn refuses(server: &Server, parts: &Parts, request: &Request, status: u16) -> Value {
-    let before = (server.uploads(), parts.status(server));
+    let before = (server.settled_uploads(), parts.status(server));
     let answer = server.ask(request).refused(status);
-    assert_eq!((server.uploads(), parts.status(server)), before, "{answer:?} left a trace");
+    assert_eq!((server.settled_uploads(), parts.status(server)), before, "{answer:?} left a trace");
     assert!(server.finished().is_empty());
     answer.json()
 }
