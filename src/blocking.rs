@@ -16,3 +16,11 @@ where
         Err(error) => panic::resume_unwind(error.into_panic()),
     }
 }
+
+/// Drops `left` on a blocking thread, where there are any; else here.
+pub fn discard<T: Send + 'static>(left: T) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(move || drop(left))),
+        Err(_) => drop(left),
+    }
+}

@@ -153,6 +153,11 @@ impl Reaper {
                 self.holds.forget(&listed.id).await?;
                 return Ok(Fate::Forgotten);
             }
+            // A ledger that was never begun: its creation was cut off, and never answered.
+            Err(HoldError::Unknown) if listed.changed.plus(ABANDONED_AFTER) <= self.holds.now() => {
+                self.holds.forget(&listed.id).await?;
+                return Ok(Fate::Forgotten);
+            }
             Err(error) => return Err(error),
         };
         blocking::run(move || sweep_held(held, memory)).await
@@ -167,10 +172,13 @@ impl Reaper {
             let staged = holds.storage().sweep_staging(before)?;
             let mut orphans = 0_usize;
             for stored in holds.storage().uploads()? {
-                let unknown = || matches!(holds.look(&stored.id), Err(HoldError::Unknown));
-                if stored.changed < before && unknown() {
-                    holds.storage().remove_upload(&stored.id)?;
-                    orphans = orphans.saturating_add(1);
+                if stored.changed >= before {
+                    continue;
+                }
+                match holds.remove_orphan(&stored.id) {
+                    Ok(()) => orphans = orphans.saturating_add(1),
+                    Err(HoldError::Busy | HoldError::Damaged(_)) => {}
+                    Err(error) => return Err(error),
                 }
             }
             Ok((orphans, staged))

@@ -12,8 +12,8 @@ use crate::{
     state::Versioned,
     storage::{Blob, Staged, Storage},
     upload::{
-        ChunkIndex, Fact, LawError, Length, Offset, OutOfRange, PartId, Phase, Record,
-        Sha256Digest, Stamped, Timestamp, UploadId,
+        ChunkIndex, Fact, LawError, Length, Offset, OutOfRange, PartId, Record, Sha256Digest,
+        Stamped, Timestamp, UploadId,
     },
 };
 
@@ -126,20 +126,12 @@ impl Held {
 
     /// Has its deadline passed, swept or not?
     pub fn is_expired(&self) -> bool {
-        let grain = self.holds.touch_grain();
-        self.record().phase() == Phase::Expired
-            || self.deadline().is_some_and(|deadline| deadline.plus(grain) <= self.now())
+        self.holds.has_expired(self.record())
     }
 
-    /// Refuses an upload that expired or is damaged.
+    /// Refuses an upload that expired, is damaged, or was being deleted when the process died.
     pub fn ensure_alive(&self) -> Result<(), HoldError> {
-        if self.is_expired() {
-            return Err(HoldError::Expired);
-        }
-        if self.record().phase() == Phase::Corrupt {
-            return Err(HoldError::Damaged("marked as damaged".to_owned()));
-        }
-        Ok(())
+        self.holds.ensure_alive(self.record())
     }
 
     /// The end of the contiguous bytes: sealed prefix and tail.
@@ -462,10 +454,7 @@ impl Held {
         self.certainty = Certainty::InDoubt;
         self.tail = None;
         let id = self.id().clone();
-        if let Some(finished) = self.record().finished() {
-            self.storage().remove_finished(&finished.name)?;
-        }
-        self.storage().remove_upload(&id)?;
+        self.holds.remove_files(self.record())?;
         self.holds.state().forget(&id)?;
         let (_, guard) = self.locks.take().ok_or(HoldError::Busy)?;
         Ok(guard)

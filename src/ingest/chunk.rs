@@ -51,7 +51,7 @@ pub struct ChunkPut {
 /// A received chunk that belongs to no upload yet. Dropped, it is gone.
 #[derive(Debug)]
 pub struct StagedChunk {
-    staged: Option<Box<dyn Staged>>,
+    staged: Stage,
     /// Bytes of it.
     pub length: u64,
     sha256: Option<Sha256Digest>,
@@ -88,7 +88,7 @@ impl Ingest {
     ) -> Result<(), IngestError> {
         let (this, put) = (self.clone(), put.clone());
         blocking::run(move || {
-            let layout = match this.find(&put.key) {
+            let layout = match this.find_for_chunk(&put.key) {
                 Ok(found) => {
                     let record = &found.look.current.record;
                     let layout = agreed_layout(record, put.layout.as_ref())?;
@@ -118,7 +118,7 @@ impl Ingest {
         let md5 = (md5 == Hashing::Sha256).then(Md5::new);
         let sink = ChunkSink {
             storage: self.holds.storage().clone(),
-            staged: None,
+            staged: Stage(None),
             length: 0,
             sha256: Sha256::new(),
             md5,
@@ -158,7 +158,7 @@ impl Ingest {
             return Ok(self.holds.take(id, Manner::Asking).await?);
         }
         let (this, key) = (self.clone(), put.key.clone());
-        let found = blocking::run(move || this.find(&key)).await;
+        let found = blocking::run(move || this.find_for_chunk(&key)).await;
         match (found, put.layout) {
             (Ok(found), _) => Ok(self.holds.take(&found.id, Manner::Asking).await?),
             (Err(error), Some(layout)) if begins_anew(&error) => {
@@ -224,8 +224,8 @@ impl Ingest {
         }
         self.ensure_unmerged(held.record())?;
         let digest = chunk.sha256.filter(|_| self.options.hashing == Hashing::Sha256);
-        let staged = chunk.staged.ok_or_else(|| std::io::Error::other("a chunk without a file"));
-        held.adopt(staged.map_err(HoldError::Io)?, (put.index, chunk.length), digest)?;
+        let staged = chunk.staged.take().map_err(HoldError::Io)?;
+        held.adopt(staged, (put.index, chunk.length), digest)?;
         self.finish_offset_upload(held);
         Ok(ChunkFate::Stored)
     }
@@ -318,7 +318,7 @@ fn hex(bytes: [u8; 16]) -> String {
 /// one, also after the merge.
 struct ChunkSink {
     storage: Arc<dyn Storage>,
-    staged: Option<Box<dyn Staged>>,
+    staged: Stage,
     length: u64,
     sha256: Sha256,
     md5: Option<Md5>,
@@ -342,11 +342,11 @@ impl Sink for ChunkSink {
 
 impl ChunkSink {
     fn staged(&mut self) -> Result<&dyn Staged, HoldError> {
-        let staged = match self.staged.take() {
+        let staged = match self.staged.0.take() {
             Some(staged) => staged,
             None => self.storage.stage()?,
         };
-        Ok(&**self.staged.insert(staged))
+        Ok(&**self.staged.0.insert(staged))
     }
 
     fn finish(mut self) -> Result<StagedChunk, HoldError> {
@@ -357,6 +357,24 @@ impl ChunkSink {
             sha256: Some(self.sha256.into()),
             md5: self.md5.map(|md5| md5.finalize().into()),
         })
+    }
+}
+
+/// A staged file. Left behind, it is removed on a blocking thread: large files take their time.
+#[derive(Debug)]
+struct Stage(Option<Box<dyn Staged>>);
+
+impl Stage {
+    fn take(mut self) -> std::io::Result<Box<dyn Staged>> {
+        self.0.take().ok_or_else(|| std::io::Error::other("a chunk without a file"))
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Some(staged) = self.0.take() {
+            blocking::discard(staged);
+        }
     }
 }
 

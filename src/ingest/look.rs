@@ -75,6 +75,16 @@ impl Ingest {
         .await
     }
 
+    /// The same, for the upload that a chunk with this key belongs to.
+    pub async fn status_for_chunk(self: &Arc<Self>, key: ChunkKey) -> Result<View, IngestError> {
+        let this = self.clone();
+        blocking::run(move || {
+            let found = this.find_for_chunk(&key)?;
+            this.look(found.id)
+        })
+        .await
+    }
+
     fn look(&self, id: UploadId) -> Result<View, IngestError> {
         let look = self.holds.look(&id)?;
         let record = look.current.record;

@@ -214,9 +214,11 @@ impl<'a, S: Sink> Line<'a, S> {
 
     /// How long to wait for bytes before something should be let go; `None` if nothing is held.
     fn patience(&self) -> Option<Duration> {
+        let threads_short = self.transfers.writers.available_permits() == 0;
         match (&self.filling, &self.worker) {
-            (Some(_), _) if self.transfers.pool.is_short() => Some(Duration::ZERO),
+            (Some(_), _) if threads_short || self.transfers.pool.is_short() => Some(Duration::ZERO),
             (Some(_), _) => Some(FLUSH_AFTER),
+            (None, Worker::Running { .. }) if threads_short => Some(Duration::ZERO),
             (None, Worker::Running { .. }) => Some(REST_AFTER),
             (None, _) => None,
         }
@@ -226,6 +228,11 @@ impl<'a, S: Sink> Line<'a, S> {
     async fn take(&mut self, bytes: &[u8], gate: &mut Gate<'_>) -> Result<Option<End>, HoldError> {
         let mut rest = bytes;
         while !rest.is_empty() {
+            // The thread first, then the buffer, for everybody: who holds a buffer can always write
+            // it.
+            if let Some(end) = self.start_worker(gate).await {
+                return Ok(Some(end));
+            }
             let buffer = if let Some(buffer) = &mut self.filling {
                 buffer
             } else {
@@ -252,7 +259,6 @@ impl<'a, S: Sink> Line<'a, S> {
 
     async fn flush(&mut self) -> Result<(), HoldError> {
         let Some(buffer) = self.filling.take() else { return Ok(()) };
-        self.start_worker().await;
         let Worker::Running { queue, .. } = &self.worker else { return Ok(()) };
         if queue.send(buffer).await.is_err() {
             // The thread ended early: it met an error.
@@ -261,17 +267,22 @@ impl<'a, S: Sink> Line<'a, S> {
         Ok(())
     }
 
-    async fn start_worker(&mut self) {
+    /// An end if the request was interrupted while it waited for a thread.
+    async fn start_worker(&mut self, gate: &mut Gate<'_>) -> Option<End> {
         if matches!(self.worker, Worker::Running { .. }) {
-            return;
+            return None;
         }
-        let permit = self.transfers.writers.clone().acquire_owned().await;
+        let permit = tokio::select! {
+            permit = self.transfers.writers.clone().acquire_owned() => permit,
+            end = interrupted(&mut gate.leave, gate.stop) => return Some(end),
+        };
         let permit = permit.expect("the semaphore is never closed");
         if let Worker::Resting(sink) = std::mem::replace(&mut self.worker, Worker::Gone) {
             let (queue, buffers) = mpsc::channel(QUEUE);
             let thread = tokio::task::spawn_blocking(move || work(sink, buffers, permit));
             self.worker = Worker::Running { queue, thread };
         }
+        None
     }
 
     async fn stop_worker(&mut self) -> Result<(), HoldError> {

@@ -110,6 +110,8 @@ async fn drain(house: &House, connections: &TaskTracker) {
     connections.close();
     // A connection that never sent a request does not go by itself.
     let _ = time::timeout(LAST_WORDS, connections.wait()).await;
+    house.service.close();
+    house.tasks.wait().await;
 }
 
 async fn accept(listener: &TcpListener, house: &House, config: &Config, connections: &TaskTracker) {

@@ -23,6 +23,10 @@ const DRAIN_BYTES: u64 = 64 * 1024 * 1024;
 /// How long unwanted bytes are read at most.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
+/// Bytes that the form parser may take in before it hands something on: more than one frame, which
+/// may be all file.
+const HOARD_MAX: usize = 256 * 1024;
+
 /// A handle on the body: the handler reads it, and whatever it leaves is drained behind the answer.
 #[derive(Clone)]
 pub(super) struct RequestBody {
@@ -36,6 +40,8 @@ struct Shared {
     peeked: Option<Bytes>,
     idle: Idle,
     progress: Progress,
+    /// Bytes that the form parser took since it last handed something on.
+    hoarded: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +67,7 @@ impl RequestBody {
         let progress = if body.is_end_stream() { Progress::Over } else { Progress::Untouched };
         let idle = Idle { timeout: idle_timeout, sleep: None };
         let body = body.map_err(|error| broken(&*error.into())).boxed_unsync();
-        let shared = Shared { body, peeked: None, idle, progress };
+        let shared = Shared { body, peeked: None, idle, progress, hoarded: 0 };
         Self { shared: Arc::new(Mutex::new(shared)), announced }
     }
 
@@ -120,6 +126,11 @@ impl RequestBody {
             }
         };
         let _ = time::timeout(DRAIN_TIME, all).await;
+    }
+
+    /// The form parser handed something on.
+    pub(super) fn handed_on(&self) {
+        self.lock().hoarded = 0;
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -197,7 +208,16 @@ impl Source for RequestBody {
 impl Stream for RequestBody {
     type Item = Result<Bytes, Broken>;
 
+    /// The parser keeps what it cannot make sense of yet, without a bound of its own.
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.lock().poll(context)
+        let mut shared = self.lock();
+        if shared.hoarded > HOARD_MAX {
+            return Poll::Ready(Some(Err(Broken::Malformed)));
+        }
+        let polled = shared.poll(context);
+        if let Poll::Ready(Some(Ok(bytes))) = &polled {
+            shared.hoarded = shared.hoarded.saturating_add(bytes.len());
+        }
+        polled
     }
 }

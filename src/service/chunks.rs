@@ -109,11 +109,8 @@ impl Service {
     ) -> Result<(ChunkUpload, ChunkPut), Refusal> {
         let upload = ChunkUpload::decode(params, &parts.headers)?;
         self.check_size(upload.size)?;
-        let found = match self.find(&upload.name).await {
-            // A chunk without a filename belongs to the upload without one.
-            Err(Refusal::Problem(Problem::AmbiguousUpload)) => None,
-            found => found?,
-        };
+        let key = upload.name.key(OWNER);
+        let found = known(self.ingest().status_for_chunk(key.clone()).await)?;
         let stored = found.as_ref().and_then(|view| view.record.chunks().get(upload.index));
         upload.condition.check(stored)?;
         let layout = if let Some(view) = &found {
@@ -128,7 +125,7 @@ impl Service {
         let digests = upload.digests;
         let put = ChunkPut {
             upload: found.map(|view| view.id),
-            key: upload.name.key(OWNER),
+            key,
             metadata,
             index: upload.index,
             layout,

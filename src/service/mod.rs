@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{body::RequestBody, refusal::Refusal, response::render};
 pub use self::{refusal::Aborted, response::ResponseBody};
 use crate::{
-    ingest::Ingest,
+    ingest::{Broken, Ingest},
     protocol::{
         BodyLength, Links, Problem,
         chunks::route,
@@ -46,9 +46,16 @@ struct Inner {
     options: ServiceOptions,
     tasks: TaskTracker,
     stop: CancellationToken,
+    closed: CancellationToken,
 }
 
 impl Service {
+    /// From now on every request is broken off. For the moment between the last request of a stop
+    /// and the mark that the stop was clean.
+    pub fn close(&self) {
+        self.0.closed.cancel();
+    }
+
     /// Requests run as `tasks` of their own, which a client that hangs up does not cancel. Once
     /// `stop` is cancelled, HTTP/1.1 connections are told to close.
     pub fn new(
@@ -57,7 +64,8 @@ impl Service {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self(Arc::new(Inner { ingest, options, tasks, stop }))
+        let closed = CancellationToken::new();
+        Self(Arc::new(Inner { ingest, options, tasks, stop, closed }))
     }
 
     fn ingest(&self) -> &Arc<Ingest> {
@@ -66,6 +74,10 @@ impl Service {
 
     fn rules(&self) -> &Rules {
         &self.0.options.rules
+    }
+
+    fn tasks(&self) -> &TaskTracker {
+        &self.0.tasks
     }
 
     fn links(&self) -> &Links {
@@ -87,6 +99,9 @@ impl Service {
             Ok(BodyLength::Unknown) | Err(_) => None,
         };
         let body = RequestBody::new(body, announced, self.0.options.idle_timeout);
+        if self.0.closed.is_cancelled() {
+            return Err(Aborted(Broken::Cut));
+        }
         let tasks = self.0.tasks.clone();
         // Detached: whatever has begun is brought to its end although the client hangs up.
         let task = tasks.spawn(async move { self.run(parts, length, body).await });

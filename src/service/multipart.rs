@@ -50,13 +50,14 @@ impl Service {
         let mut fields = Vec::new();
         let mut chunk = None;
         while let Some(field) = form.next_field().await.map_err(form_error)? {
+            body.handed_on();
             match field.name().unwrap_or_default().to_owned().as_str() {
                 "file" | "chunk" if chunk.is_some() => {
                     let why = "The form has more than one file.";
                     return Err(Problem::MalformedMultipart { why }.into());
                 }
                 "file" | "chunk" => {
-                    let mut source = FieldSource { field, error: None };
+                    let mut source = FieldSource { field, body: body.clone(), error: None };
                     let staged = self.ingest().stage_chunk(&mut source, CHUNK_LEN_MAX, md5).await;
                     if let Some(error) = source.error {
                         return Err(form_error(error));
@@ -113,13 +114,17 @@ fn form_error(error: multer::Error) -> Refusal {
 /// The file part as a source of bytes.
 struct FieldSource {
     field: Field<'static>,
+    body: RequestBody,
     error: Option<multer::Error>,
 }
 
 impl Source for FieldSource {
     fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         Pin::new(&mut self.field).poll_next(context).map(|next| match next? {
-            Ok(bytes) => Some(Ok(bytes)),
+            Ok(bytes) => {
+                self.body.handed_on();
+                Some(Ok(bytes))
+            }
             Err(error) => {
                 self.error = Some(error);
                 Some(Err(Broken::Cut))

@@ -149,7 +149,7 @@ impl Service {
         let download = self.ingest().download(id).await.map_err(plain)?;
         let (manifest, finished) = (download.record.manifest(), &download.finished);
         let head = download::Download { manifest, finished }.head();
-        Ok(head.map(|()| ResponseBody::file(download)))
+        Ok(head.map(|()| ResponseBody::file(download, self.tasks())))
     }
 }
 

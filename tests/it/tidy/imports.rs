@@ -2,32 +2,36 @@
 
 use super::source::{Source, paths};
 
-/// Who may name whom. `durable::Flush` is a value and may be named where a flush is decided on; the
-/// calls behind it may not.
-const MAY: [(&str, &[&str]); 17] = [
+/// Who may name whom. `durable::Flush` and `durable::Durability` are values and may be named where a
+/// flush is decided on; the calls behind them may not. `blocking` is the door to the blocking threads.
+const MAY: [(&str, &[&str]); 18] = [
     ("main", &["config", "server", "telemetry"]),
     ("lib", &[]),
     ("config", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["config::LogFormat"]),
     ("server", &ALL_BUT_MAIN),
     ("service", &["protocol", "ingest", "upload"]),
     ("protocol", &["upload"]),
     (
         "ingest",
-        &["upload", "state", "storage", "lock", "hold", "merger", "clock", "durable::Flush"],
+        &["upload", "state", "storage", "lock", "hold", "merger", "clock", "blocking", FLUSH],
     ),
-    ("merger", &["upload", "state", "storage", "lock", "hold", "clock", "durable::Flush"]),
-    ("reaper", &["upload", "state", "storage", "lock", "hold", "clock"]),
-    ("hold", &["upload", "state", "storage", "lock", "clock", "durable::Flush"]),
+    ("merger", &["upload", "state", "storage", "lock", "hold", "clock", "blocking", FLUSH]),
+    ("reaper", &["upload", "state", "storage", "lock", "hold", "clock", "blocking"]),
+    ("hold", &["upload", "state", "storage", "lock", "clock", "blocking", FLUSH, DURABILITY]),
     ("lock", &["upload", "durable", "clock"]),
     ("state", &["upload", "durable"]),
     ("storage", &["upload", "durable"]),
     ("upload", &[]),
+    ("blocking", &[]),
     ("clock", &["upload"]),
     ("durable", &[]),
 ];
 
-const ALL_BUT_MAIN: [&str; 14] = [
+const FLUSH: &str = "durable::Flush";
+const DURABILITY: &str = "durable::Durability";
+
+const ALL_BUT_MAIN: [&str; 15] = [
     "config",
     "telemetry",
     "service",
@@ -40,6 +44,7 @@ const ALL_BUT_MAIN: [&str; 14] = [
     "state",
     "storage",
     "upload",
+    "blocking",
     "clock",
     "durable",
 ];
