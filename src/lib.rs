@@ -22,3 +22,6 @@ pub mod blocking;
 pub mod clock;
 pub mod durable;
 pub mod telemetry;
+
+#[cfg(test)]
+mod tests;
