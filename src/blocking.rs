@@ -4,8 +4,8 @@ use std::panic;
 
 use tokio::task;
 
-/// Runs `work` on a blocking thread. A panic in it goes on in the caller. The work itself cannot be cancelled: when
-/// the caller is dropped, it still runs to its end.
+/// Runs `work` on a blocking thread. A panic in it goes on in the caller. The work itself cannot be
+/// cancelled: when the caller is dropped, it still runs to its end.
 pub async fn run<T, F>(work: F) -> T
 where
     F: FnOnce() -> T + Send + 'static,

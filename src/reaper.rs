@@ -22,7 +22,8 @@ const ABANDONED_AFTER: Duration = Duration::from_hours(1);
 /// When and what to sweep.
 #[derive(Debug, Clone, Copy)]
 pub struct ReaperOptions {
-    /// Time between two sweeps; up to an eighth of it is added by chance, so that processes do not sweep together.
+    /// Time between two sweeps; up to an eighth of it is added by chance, so that processes do not
+    /// sweep together.
     pub every: Duration,
     /// How long an expired upload is remembered, so that 410 can be told from 404.
     pub remember: Duration,
@@ -91,7 +92,8 @@ impl Reaper {
         self.options.every + self.options.every / 8 * u32::from(chance) / 256
     }
 
-    /// Looks at every upload that has bytes outside of `files/`; only those can have been interrupted.
+    /// Looks at every upload that has bytes outside of `files/`; only those can have been
+    /// interrupted.
     async fn resume_interrupted(&self) -> Result<(), HoldError> {
         let storage = self.holds.storage().clone();
         let uploads = blocking::run(move || storage.uploads()).await?;
@@ -218,7 +220,8 @@ fn sweep_held(held: Held, memory: Memory) -> Result<Fate, HoldError> {
     Ok(Fate::Forgotten)
 }
 
-/// Complete and unfinished, and nobody would ask: a publish that broke off, or the last byte of an offset client.
+/// Complete and unfinished, and nobody would ask: a publish that broke off, or the last byte of an
+/// offset client.
 fn is_interrupted(holds: &Holds, id: &UploadId) -> bool {
     holds.look(id).is_ok_and(|look| {
         let record = look.current.record;

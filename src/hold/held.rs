@@ -175,8 +175,8 @@ impl Held {
         Ok(())
     }
 
-    /// Opens the place where bytes of `chunk` are appended: where the tail is, else behind the prefix in the part that
-    /// it ends in, else in a new part.
+    /// Opens the place where bytes of `chunk` are appended: where the tail is, else behind the
+    /// prefix in the part that it ends in, else in a new part.
     pub fn open_tail(
         &mut self,
         chunk: ChunkIndex,
@@ -222,7 +222,8 @@ impl Held {
         let (chunk, part) = (tail.chunk, tail.part);
         let digest = tail.digest();
         if digest.is_none() && self.durability() == Durability::Ack {
-            // Without a digest nobody can tell after a power loss whether the bytes are the right ones.
+            // Without a digest nobody can tell after a power loss whether the bytes are the right
+            // ones.
             tail.blob()?.sync()?;
         }
         let superseded = self.record().chunks().get(chunk).map(|sealed| sealed.part);
@@ -244,8 +245,8 @@ impl Held {
         Ok(())
     }
 
-    /// Ends an append: gives back what was reserved, forgets bytes that lie in front of sealed ones, and keeps the
-    /// promise of the durability policy for what is about to be told.
+    /// Ends an append: gives back what was reserved, forgets bytes that lie in front of sealed
+    /// ones, and keeps the promise of the durability policy for what is about to be told.
     pub fn close_tail(&mut self) -> Result<(), HoldError> {
         self.certainty = Certainty::InDoubt;
         if let Some(tail) = self.tail.take() {
@@ -281,13 +282,15 @@ impl Held {
         }
     }
 
-    /// After a failed write: cuts the tail back to what is known of it, so that its length stays the truth.
+    /// After a failed write: cuts the tail back to what is known of it, so that its length stays
+    /// the truth.
     pub fn cut_tail(&mut self) {
         let cut = self.tail.as_ref().map(|tail| -> io::Result<()> {
             tail.blob()?.truncate(tail.base.saturating_add(tail.length))
         });
         if let Some(Err(error)) = cut {
-            // Whatever lies behind the known end was sent by the client too; the next holder looks at it anew.
+            // Whatever lies behind the known end was sent by the client too; the next holder looks
+            // at it anew.
             tracing::warn!(id = %self.id(), %error, "could not cut a tail after a failed write");
             self.certainty = Certainty::InDoubt;
         }
@@ -301,7 +304,8 @@ impl Held {
         self.tail.is_none()
     }
 
-    /// Makes a staged file the chunk's part and seals the chunk. A chunk that was sealed before gives way; its bytes go.
+    /// Makes a staged file the chunk's part and seals the chunk. A chunk that was sealed before
+    /// gives way; its bytes go.
     pub fn adopt(
         &mut self,
         staged: Box<dyn Staged>,
@@ -337,8 +341,8 @@ impl Held {
         part
     }
 
-    /// A tail is found behind the chunk in front of it. Where that chunk moves to another part, the tail's bytes go
-    /// along. Says where in the new part they begin.
+    /// A tail is found behind the chunk in front of it. Where that chunk moves to another part, the
+    /// tail's bytes go along. Says where in the new part they begin.
     fn carry_tail(
         &self,
         into: &dyn Blob,
@@ -366,7 +370,8 @@ impl Held {
         Ok(())
     }
 
-    /// The end of the last sealed chunk in a part, in bytes from the part's start; `None` if no chunk lies in it.
+    /// The end of the last sealed chunk in a part, in bytes from the part's start; `None` if no
+    /// chunk lies in it.
     pub(super) fn live_end(&self, part: PartId) -> Option<u64> {
         let record = self.record();
         let last = record.last_in(part)?;
@@ -374,7 +379,8 @@ impl Held {
         Some(start.saturating_add(record.chunks().get(last)?.length))
     }
 
-    /// Removes the bytes of an upload whose deadline passed; a last fact stays, so that 410 can be told from 404.
+    /// Removes the bytes of an upload whose deadline passed; a last fact stays, so that 410 can be
+    /// told from 404.
     pub fn expire(mut self) -> Result<(), HoldError> {
         self.certainty = Certainty::InDoubt;
         self.tail = None;
@@ -387,8 +393,8 @@ impl Held {
         self.certainty = Certainty::InDoubt;
     }
 
-    /// Removes bytes and facts, in this order: what dies in between is found again as an upload without bytes. Gives
-    /// back the place in the queue.
+    /// Removes bytes and facts, in this order: what dies in between is found again as an upload
+    /// without bytes. Gives back the place in the queue.
     pub fn forget(mut self) -> Result<UploadGuard, HoldError> {
         self.certainty = Certainty::InDoubt;
         self.tail = None;

@@ -1,8 +1,8 @@
 //! An upload in hand: its lock, its facts and its bytes, brought into agreement.
 //!
-//! Whoever changes an upload does it through a [`Held`], which nothing but [`Holds`] can make: it proves the lock
-//! (invariant I5), and that ledger and parts were compared since the last process died. Readers that only look use
-//! [`Holds::look`] and take nothing.
+//! Whoever changes an upload does it through a [`Held`], which nothing but [`Holds`] can make: it
+//! proves the lock (invariant I5), and that ledger and parts were compared since the last process
+//! died. Readers that only look use [`Holds::look`] and take nothing.
 
 mod held;
 mod reconcile;
@@ -42,7 +42,8 @@ const WARM_MAX: usize = 1024;
 pub struct HoldOptions {
     /// What answers promise.
     pub durability: Durability,
-    /// How often the page cache has been lost under this data; older uploads are verified at their first touch.
+    /// How often the page cache has been lost under this data; older uploads are verified at their
+    /// first touch.
     pub epoch: u64,
     /// Most chunks of one part; appending begins a new part behind it.
     pub chunks_per_part: u64,
@@ -108,8 +109,8 @@ pub struct Holds {
     warm: Mutex<HashMap<UploadId, Warm>>,
 }
 
-/// What is worth keeping of an upload between two requests: that its bytes were compared at this version, and its
-/// open tail with the running hash.
+/// What is worth keeping of an upload between two requests: that its bytes were compared at this
+/// version, and its open tail with the running hash.
 struct Warm {
     version: Version,
     tail: Option<Tail>,
@@ -193,14 +194,16 @@ impl Holds {
         blocking::run(move || this.open_held(guard).map_err(|(error, _)| error)).await
     }
 
-    /// Makes the upload, or takes the one that has this id. One that expired gives way to the new one.
+    /// Makes the upload, or takes the one that has this id. One that expired gives way to the new
+    /// one.
     pub async fn create(self: &Arc<Self>, manifest: Manifest) -> Result<(Held, Origin), HoldError> {
         let taken = self.locks.take(&manifest.id, Manner::Asking).await;
         let guard = taken.map_err(|_| HoldError::Busy)?;
         self.open(guard, move |this, guard| this.create_held(manifest.clone(), guard)).await
     }
 
-    /// Removes an upload, a damaged one too. One that expired is left to the reaper, so that it stays 410.
+    /// Removes an upload, a damaged one too. One that expired is left to the reaper, so that it
+    /// stays 410.
     pub async fn forget(self: &Arc<Self>, id: &UploadId) -> Result<(), HoldError> {
         let taken = self.locks.take(id, Manner::Asking).await;
         let guard = taken.map_err(|_| HoldError::Busy)?;
@@ -315,7 +318,8 @@ impl Holds {
         }
     }
 
-    /// The upload that has the id already, unless it is expired: then it goes, and the next try makes a new one.
+    /// The upload that has the id already, unless it is expired: then it goes, and the next try
+    /// makes a new one.
     fn find_held(
         self: &Arc<Self>,
         manifest: Manifest,

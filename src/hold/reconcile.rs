@@ -1,5 +1,5 @@
-//! Brings ledger and parts into agreement after a crash: bytes came first, so the parts may be ahead of the ledger;
-//! after a power loss they may lag behind it.
+//! Brings ledger and parts into agreement after a crash: bytes came first, so the parts may be
+//! ahead of the ledger; after a power loss they may lag behind it.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +42,8 @@ impl Held {
         Ok(())
     }
 
-    /// The process died while it published. If the file lies under its name, the merge happened; else it did not.
+    /// The process died while it published. If the file lies under its name, the merge happened;
+    /// else it did not.
     fn reconcile_merge(&mut self) -> Result<(), HoldError> {
         let record = self.record();
         let first = record.chunks().get(ChunkIndex::ZERO).map(|sealed| sealed.part);
@@ -53,7 +54,8 @@ impl Held {
         let length = record.layout().length();
         let composite = record.composite().map(|composite| composite.raw);
         match (self.storage().finished_size(&name)?, length) {
-            // Only the publishing rename takes the part away, so the file of that name is this upload's.
+            // Only the publishing rename takes the part away, so the file of that name is this
+            // upload's.
             (Some(size), Some(length)) if !unpublished && size == length.get() => {
                 self.storage().sync_finished(self.durability().of_finish())?;
                 let flush = self.durability().of_finish();
@@ -81,8 +83,8 @@ impl Held {
         self.drop_all(&lost)
     }
 
-    /// Drops chunks whose bytes are not those of their digest. A chunk without digest is trusted only where every
-    /// answer waited for the disk.
+    /// Drops chunks whose bytes are not those of their digest. A chunk without digest is trusted
+    /// only where every answer waited for the disk.
     fn drop_unverified(&mut self) -> Result<(), HoldError> {
         let wrong = self.wrong_chunks()?;
         self.drop_all(&wrong)
@@ -132,7 +134,8 @@ impl Held {
         Ok(())
     }
 
-    /// Takes one chunk out. A part that ends with it is cut first, so that dead bytes are never taken for a tail.
+    /// Takes one chunk out. A part that ends with it is cut first, so that dead bytes are never
+    /// taken for a tail.
     fn drop_one(&mut self, chunk: ChunkIndex) -> Result<(), HoldError> {
         let Some(part) = self.record().chunks().get(chunk).map(|sealed| sealed.part) else {
             return Ok(());
@@ -147,8 +150,8 @@ impl Held {
         self.commit([Fact::Dropped { chunk }], Flush::Lazy)
     }
 
-    /// The bytes behind the prefix: in the part that the prefix ends in, or in a part of their own that no fact names
-    /// yet. Whole chunks among them are sealed.
+    /// The bytes behind the prefix: in the part that the prefix ends in, or in a part of their own
+    /// that no fact names yet. Whole chunks among them are sealed.
     fn find_tail(&mut self) -> Result<Option<Tail>, HoldError> {
         loop {
             if self.record().is_complete() {
@@ -207,7 +210,8 @@ impl Held {
         Ok(parts.into_iter().map(|StoredPart { part, size }| (part, size)).collect())
     }
 
-    /// After a power loss only a promised tail is trusted, and only if its bytes are those that were promised.
+    /// After a power loss only a promised tail is trusted, and only if its bytes are those that
+    /// were promised.
     fn check_tail(&mut self) -> Result<(), HoldError> {
         let Some(mut tail) = self.tail.take() else { return Ok(()) };
         let blob = self.storage().open_part(self.id(), tail.part)?;

@@ -40,8 +40,8 @@ pub struct Appended {
 }
 
 impl Ingest {
-    /// Appends to an upload: takes it over from whoever holds it, checks the offset, stores what comes. Whatever ends
-    /// the body, the bytes that came are kept.
+    /// Appends to an upload: takes it over from whoever holds it, checks the offset, stores what
+    /// comes. Whatever ends the body, the bytes that came are kept.
     pub async fn append(
         &self,
         append: Append,
@@ -63,7 +63,8 @@ impl Ingest {
         self.receive(held, source).await
     }
 
-    /// Stores a body behind what is there, and finishes the upload when nothing is missing any more.
+    /// Stores a body behind what is there, and finishes the upload when nothing is missing any
+    /// more.
     pub(super) async fn receive(
         &self,
         held: Held,

@@ -1,5 +1,5 @@
-//! Chunks by number: the road of index clients. A body is received and hashed into staging without the lock, which is
-//! taken only to commit.
+//! Chunks by number: the road of index clients. A body is received and hashed into staging without
+//! the lock, which is taken only to commit.
 
 use std::sync::Arc;
 
@@ -34,6 +34,9 @@ pub struct ExpectedDigests {
 /// A chunk and the upload that it is for.
 #[derive(Debug, Clone)]
 pub struct ChunkPut {
+    /// The upload as it was found when the request began: if it is gone when the bytes are here, so
+    /// is the wish. None where there was none; then the chunk begins it.
+    pub upload: Option<UploadId>,
     /// Which upload.
     pub key: ChunkKey,
     /// tus `Upload-Metadata` of an upload that this chunk begins.
@@ -77,8 +80,8 @@ pub struct ChunkCommitted {
 }
 
 impl Ingest {
-    /// Refuses what can be refused before a byte is read: the layout, the number, the announced length, a merge that
-    /// runs.
+    /// Refuses what can be refused before a byte is read: the layout, the number, the announced
+    /// length, a merge that runs.
     pub async fn check_chunk(
         self: &Arc<Self>,
         put: &ChunkPut,
@@ -105,8 +108,8 @@ impl Ingest {
         .await
     }
 
-    /// Receives a body into staging. Its length and digests are compared when it is committed. With `md5` that digest
-    /// is taken too.
+    /// Receives a body into staging. Its length and digests are compared when it is committed. With
+    /// `md5` that digest is taken too.
     pub async fn stage_chunk(
         &self,
         source: &mut dyn Source,
@@ -152,6 +155,9 @@ impl Ingest {
 
     /// The upload that the chunk belongs to, in hand.
     async fn hold_for(self: &Arc<Self>, put: &ChunkPut) -> Result<Held, IngestError> {
+        if let Some(id) = &put.upload {
+            return Ok(self.holds.take(id, Manner::Asking).await?);
+        }
         let (this, key) = (self.clone(), put.key.clone());
         let found = blocking::run(move || this.find(&key)).await;
         match (found, put.layout) {
@@ -237,8 +243,9 @@ impl Ingest {
     }
 
     fn ensure_unmerged(&self, record: &Record) -> Result<(), IngestError> {
+        // A merge of an incomplete set is about to be refused, and the missing chunk is welcome.
         let merging = record.phase() == Phase::Merging
-            || record.phase().takes_bytes() && self.merger.is_running(&record.manifest().id);
+            || record.phase() == Phase::Received && self.merger.is_running(&record.manifest().id);
         if merging { Err(IngestError::Merging) } else { Ok(()) }
     }
 }
@@ -252,7 +259,8 @@ fn chunk_length(layout: &Layout, index: ChunkIndex) -> Result<u64, IngestError> 
     layout.chunk_len(index).map_err(|_| IngestError::NoSuchChunk)
 }
 
-/// The upload's layout, if the request agrees with it; with the request's length where the upload has none yet.
+/// The upload's layout, if the request agrees with it; with the request's length where the upload
+/// has none yet.
 fn agreed_layout(record: &Record, given: Option<&Layout>) -> Result<Layout, IngestError> {
     let stored = record.layout();
     let Some(given) = given else { return Ok(*stored) };
@@ -306,8 +314,8 @@ fn hex(bytes: [u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
-/// Hashes and stages one chunk. Its SHA-256 is always taken: it tells a repeated chunk from another one, also after
-/// the merge.
+/// Hashes and stages one chunk. Its SHA-256 is always taken: it tells a repeated chunk from another
+/// one, also after the merge.
 struct ChunkSink {
     storage: Arc<dyn Storage>,
     staged: Option<Box<dyn Staged>>,

@@ -14,8 +14,8 @@ pub(super) struct Found {
 }
 
 impl Ingest {
-    /// The upload that a hash, and perhaps a filename, stand for: the one of this key, else the one whose id the hash
-    /// is. Without a filename it is the only one with that hash. Blocks.
+    /// The upload that a hash, and perhaps a filename, stand for: the one of this key, else the one
+    /// whose id the hash is. Without a filename it is the only one with that hash. Blocks.
     pub(super) fn find(&self, key: &ChunkKey) -> Result<Found, IngestError> {
         let exact = self.holds.state().secret().id(key);
         match self.holds.look(&exact) {

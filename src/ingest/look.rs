@@ -29,8 +29,8 @@ pub struct View {
 }
 
 impl Ingest {
-    /// Where the next append is taken: asks whoever holds the upload to leave, so that the answer stays true. A finish
-    /// that a crash interrupted is done first.
+    /// Where the next append is taken: asks whoever holds the upload to leave, so that the answer
+    /// stays true. A finish that a crash interrupted is done first.
     pub async fn head(&self, id: &UploadId) -> Result<View, IngestError> {
         let mut held = self.holds.take(id, Manner::Asking).await?;
         held.ensure_alive()?;

@@ -1,5 +1,5 @@
-//! Bytes in: create, append, put a chunk, look, cancel. Every call that changes an upload is meant to run in a task of
-//! its own, which a client that hangs up cannot cancel.
+//! Bytes in: create, append, put a chunk, look, cancel. Every call that changes an upload is meant
+//! to run in a task of its own, which a client that hangs up cannot cancel.
 
 mod append;
 mod buffers;
@@ -26,11 +26,14 @@ pub use self::{
     source::{Broken, NoBytes, Source},
 };
 use self::{buffers::BufferPool, pump::Transfers};
-pub use crate::merger::{MergeDemand, MergeError, MergeOutcome};
 use crate::{
-    hold::{Hashing, HoldError, Holds},
+    hold::Holds,
     merger::Merger,
     upload::{ChunkSize, Length, Offset, OutOfRange},
+};
+pub use crate::{
+    hold::{Hashing, HoldError},
+    merger::{MergeDemand, MergeError, MergeOutcome},
 };
 
 /// Rules for what comes in.
@@ -46,7 +49,8 @@ pub struct IngestOptions {
     pub writers_max: usize,
 }
 
-/// Why bytes were not taken, or an upload not found. Facts; what a client is told of them is the protocol's business.
+/// Why bytes were not taken, or an upload not found. Facts; what a client is told of them is the
+/// protocol's business.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// The upload could not be had, or changed.

@@ -1,5 +1,6 @@
-//! Moves bytes from a request to a sink: the async side copies frames into buffers, a blocking thread hashes and
-//! writes them. The thread is there only while bytes flow: a stalled client holds no thread and no buffer.
+//! Moves bytes from a request to a sink: the async side copies frames into buffers, a blocking
+//! thread hashes and writes them. The thread is there only while bytes flow: a stalled client holds
+//! no thread and no buffer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +24,8 @@ const SMALL: u64 = 64 * 1024;
 const FLUSH_AFTER: Duration = Duration::from_millis(20);
 /// The thread goes when no bytes came for this long.
 const REST_AFTER: Duration = Duration::from_secs(1);
-/// Buffers on their way to the thread; with the one being filled and the one being written that makes four.
+/// Buffers on their way to the thread; with the one being filled and the one being written that
+/// makes four.
 const QUEUE: usize = 2;
 
 /// What takes bytes, on a blocking thread.
@@ -56,14 +58,16 @@ pub(super) struct Transfers {
     pub(super) stop: CancellationToken,
 }
 
-/// Moves at most `room` bytes into `sink`. The sink comes back whatever happens; its error stands beside the end.
+/// Moves at most `room` bytes into `sink`. The sink comes back whatever happens; its error stands
+/// beside the end.
 pub(super) async fn pump<S: Sink>(
     transfers: &Transfers,
     source: &mut dyn Source,
     (sink, room): (S, u64),
     leave: Option<LeaveSignal>,
 ) -> (S, Result<End, HoldError>) {
-    let mut gate = Gate { source, room, leave, stop: &transfers.stop, received: 0 };
+    let stop = &transfers.stop;
+    let mut gate = Gate { source, room, leave, stop, received: 0, overflowed: false };
     if gate.source.announced().is_some_and(|bytes| bytes <= SMALL) {
         return pump_small(&mut gate, sink).await;
     }
@@ -116,6 +120,8 @@ struct Gate<'a> {
     leave: Option<LeaveSignal>,
     stop: &'a CancellationToken,
     received: u64,
+    /// A frame went past the room; what fits of it was handed on.
+    overflowed: bool,
 }
 
 enum Event {
@@ -127,6 +133,9 @@ enum Event {
 
 impl Gate<'_> {
     async fn next(&mut self, patience: Option<Duration>) -> Event {
+        if self.overflowed {
+            return Event::End(End::Overflow);
+        }
         let bytes = tokio::select! {
             // A newcomer first: a fast client always has bytes ready.
             biased;
@@ -149,6 +158,7 @@ impl Gate<'_> {
             return Event::End(End::Overflow);
         }
         let room = usize::try_from(self.room).unwrap_or(usize::MAX);
+        self.overflowed = bytes.len() > room;
         bytes.truncate(room);
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.room = self.room.saturating_sub(count);
@@ -156,7 +166,8 @@ impl Gate<'_> {
         Event::Bytes(bytes)
     }
 
-    /// Received bytes are compared with the announced ones, whatever the HTTP library thinks of the end.
+    /// Received bytes are compared with the announced ones, whatever the HTTP library thinks of the
+    /// end.
     fn proper_end(&self) -> End {
         match self.source.announced() {
             Some(announced) if announced != self.received => End::Broken(Broken::Cut),

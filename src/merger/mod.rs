@@ -1,8 +1,9 @@
 //! Parts → final file: verify → absorb → publish → commit.
 //!
-//! An offset client leaves nothing to absorb: finishing is a rename. For an index client a background task absorbs
-//! the contiguous prefix while later chunks still arrive. A crash at any point is finished by the next one who takes
-//! the upload; merging twice gives the same file; concurrent requests join the merge that runs.
+//! An offset client leaves nothing to absorb: finishing is a rename. For an index client a
+//! background task absorbs the contiguous prefix while later chunks still arrive. A crash at any
+//! point is finished by the next one who takes the upload; merging twice gives the same file;
+//! concurrent requests join the merge that runs.
 
 mod absorb;
 mod publish;
@@ -124,7 +125,8 @@ impl Merger {
         publish::publish(held, &MergeDemand::default(), &self.options)
     }
 
-    /// Finishes an upload on request. One merge runs per upload; others wait for it a while, then look again.
+    /// Finishes an upload on request. One merge runs per upload; others wait for it a while, then
+    /// look again.
     pub async fn merge(
         self: &Arc<Self>,
         id: &UploadId,
@@ -176,7 +178,8 @@ impl Merger {
             let mut held = self.holds.take(id, Manner::Patient).await?;
             let (step, held) = blocking::run(move || (absorb::absorb_next(&mut held), held)).await;
             if step? == absorb::Step::NothingToAbsorb || self.tasks.is_closed() {
-                // Said while the upload is still held: whoever commits a chunk behind this starts the next round.
+                // Said while the upload is still held: whoever commits a chunk behind this starts
+                // the next round.
                 self.absorbing().remove(id);
                 drop(held);
                 return Ok(());
@@ -203,7 +206,8 @@ impl Merger {
         Ok(Running { merger: self.clone(), id: id.clone(), _done: done })
     }
 
-    /// Copies part by part and leaves in between when asked, so that a look at the upload never waits for a merge.
+    /// Copies part by part and leaves in between when asked, so that a look at the upload never
+    /// waits for a merge.
     async fn merge_in_turns(
         self: &Arc<Self>,
         id: &UploadId,

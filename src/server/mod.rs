@@ -73,7 +73,8 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Serves until `shutdown` returns, then drains: no new connections, running requests seal what they received.
+    /// Serves until `shutdown` returns, then drains: no new connections, running requests seal what
+    /// they received.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let Self { listener, house, config } = self;
         let connections = TaskTracker::new();

@@ -8,9 +8,8 @@ use super::{
     refusal::{Refusal, merge_problem, refuse},
 };
 use crate::{
-    hold::Hashing,
     ingest::{
-        ChunkCommitted, ChunkFate, ChunkPut, ExpectedDigests, IngestError, MergeDemand,
+        ChunkCommitted, ChunkFate, ChunkPut, ExpectedDigests, Hashing, IngestError, MergeDemand,
         MergeOutcome, StagedChunk, View,
     },
     protocol::{
@@ -128,6 +127,7 @@ impl Service {
         let metadata = tus::Metadata::named(upload.name.filename.as_deref()).verbatim;
         let digests = upload.digests;
         let put = ChunkPut {
+            upload: found.map(|view| view.id),
             key: upload.name.key(OWNER),
             metadata,
             index: upload.index,

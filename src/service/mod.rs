@@ -7,7 +7,7 @@ mod refusal;
 mod response;
 mod tus;
 
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{error::Error, fmt, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header, request::Parts};
@@ -49,8 +49,8 @@ struct Inner {
 }
 
 impl Service {
-    /// Requests run as `tasks` of their own, which a client that hangs up does not cancel. Once `stop` is cancelled,
-    /// HTTP/1.1 connections are told to close.
+    /// Requests run as `tasks` of their own, which a client that hangs up does not cancel. Once
+    /// `stop` is cancelled, HTTP/1.1 connections are told to close.
     pub fn new(
         ingest: Arc<Ingest>,
         options: ServiceOptions,
@@ -76,6 +76,7 @@ impl Service {
     pub async fn answer<B>(self, request: Request<B>) -> Result<Response<ResponseBody>, Aborted>
     where
         B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
         let length =
@@ -100,7 +101,7 @@ impl Service {
     ) -> Result<Response<ResponseBody>, Aborted> {
         let answered = match length {
             Ok(length) => self.dispatch(&parts, length, &mut body).await,
-            Err(problem) => Err(problem.into()),
+            Err(problem) => return Ok(close_at_once(&problem)),
         };
         let mut response = match answered {
             Ok(response) => response,
@@ -142,8 +143,9 @@ impl Service {
         Err(Problem::NotFound.into())
     }
 
-    /// What is left of the body is drained behind the answer. A client that still waits for 100 is not told to send
-    /// what nobody wants: reading would tell it, so its connection is closed instead.
+    /// What is left of the body is drained behind the answer. A client that still waits for 100 is
+    /// not told to send what nobody wants: reading would tell it, so its connection is closed
+    /// instead.
     fn leave_body(&self, parts: &Parts, body: RequestBody, response: &mut Response<ResponseBody>) {
         let close = HeaderValue::from_static("close");
         let http1 = parts.version < http::Version::HTTP_2;
@@ -163,6 +165,13 @@ impl Service {
     }
 }
 
+/// Where a body ends is unclear, so nothing behind the head may be taken for a request.
+fn close_at_once(problem: &Problem) -> Response<ResponseBody> {
+    let mut response = render(problem.response(Dialect::Chunks));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Service").field("options", &self.0.options).finish_non_exhaustive()
@@ -172,6 +181,7 @@ impl fmt::Debug for Service {
 impl<B> hyper::service::Service<Request<B>> for Service
 where
     B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     type Response = Response<ResponseBody>;
     type Error = Aborted;

@@ -1,4 +1,5 @@
-//! A chunk that comes as the file of a form. The file is staged as it streams by; fields may stand before and behind.
+//! A chunk that comes as the file of a form. The file is staged as it streams by; fields may stand
+//! before and behind.
 
 use std::{
     pin::Pin,
@@ -16,10 +17,10 @@ use super::{
     refusal::{Refusal, refuse},
 };
 use crate::{
-    ingest::{Broken, CHUNK_LEN_MAX, Source, StagedChunk},
+    ingest::{Broken, CHUNK_LEN_MAX, Hashing, Source, StagedChunk},
     protocol::{
         Problem,
-        chunks::{FIELD_BYTES_MAX, FIELDS_MAX},
+        chunks::{FIELD_BYTES_MAX as FIELD_BYTES, FIELDS_MAX},
     },
     upload::ChunkIndex,
 };
@@ -33,18 +34,19 @@ pub(super) struct Form {
 const MALFORMED: Problem = Problem::MalformedMultipart { why: "The form cannot be read." };
 
 impl Service {
-    /// Reads a whole form with exactly one part named `file` or `chunk`. `with_md5` asks for the file's MD5 too.
+    /// Reads a whole form with exactly one part named `file` or `chunk`. `with_md5` asks for the
+    /// file's MD5 too.
     pub(super) async fn read_form(
         &self,
         headers: &HeaderMap,
-        body: RequestBody,
-        md5: crate::hold::Hashing,
+        mut body: RequestBody,
+        md5: Hashing,
     ) -> Result<Form, Refusal> {
         let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let boundary = multer::parse_boundary(kind.unwrap_or_default()).map_err(|_| {
             Problem::MalformedMultipart { why: "The Content-Type has no usable boundary." }
         })?;
-        let mut form = Multipart::with_constraints(body, boundary, constraints());
+        let mut form = Multipart::with_constraints(body.clone(), boundary, constraints());
         let mut fields = Vec::new();
         let mut chunk = None;
         while let Some(field) = form.next_field().await.map_err(form_error)? {
@@ -75,15 +77,16 @@ impl Service {
                 }
             }
         }
+        // The form may be over before the body is; a cut there is a cut all the same.
+        body.collect(FIELD_BYTES).await?.ok_or(MALFORMED)?;
         let missing = Problem::MalformedMultipart { why: "The form has no part named file." };
         Ok(Form { fields, chunk: chunk.ok_or(missing)? })
     }
 }
 
 fn constraints() -> Constraints {
-    let field = u64::try_from(FIELD_BYTES_MAX).unwrap_or(u64::MAX);
     let limits = SizeLimit::new()
-        .per_field(field)
+        .per_field(FIELD_BYTES)
         .for_field("file", CHUNK_LEN_MAX)
         .for_field("chunk", CHUNK_LEN_MAX);
     Constraints::new().size_limit(limits)

@@ -83,7 +83,8 @@ impl Service {
         }
     }
 
-    /// A HEAD has no use for a status that comes from a passing reason: clients drop the upload on anything but 423.
+    /// A HEAD has no use for a status that comes from a passing reason: clients drop the upload on
+    /// anything but 423.
     async fn head(&self, id: &UploadId) -> Outcome<Answer> {
         let view = self.ingest().head(id).await.map_err(plain)?;
         let progress = Progress { offset: view.offset, expires_at: view.deadline };
@@ -160,20 +161,25 @@ fn rest(appended: &Appended, location: Option<Link>) -> Rest {
     Rest { location, offset: Some(appended.offset), expires_at: appended.deadline }
 }
 
-/// What an append came to, for the client: it is fine, it is a problem, or nobody is there to be told.
+/// What an append came to, for the client: it is fine, it is a problem, or nobody is there to be
+/// told.
 fn verdict(appended: Appended, overflow: Problem) -> Outcome<Result<(), Problem>> {
     if let Some(failure) = appended.failure {
-        return match plain(failure) {
-            Refusal::Problem(problem) => Ok(Err(problem)),
-            abort @ Refusal::Abort(_) => Err(abort),
-        };
+        return told(plain(failure));
     }
     match appended.end {
         End::Complete => Ok(Ok(())),
         End::Overflow => Ok(Err(overflow)),
         End::TakenOver => Ok(Err(Problem::TakenOver)),
         End::Stopping => Ok(Err(Problem::ShuttingDown)),
-        End::Broken(broken) => Err(broken.into()),
+        End::Broken(broken) => told(broken.into()),
+    }
+}
+
+fn told(refusal: Refusal) -> Outcome<Result<(), Problem>> {
+    match refusal {
+        Refusal::Problem(problem) => Ok(Err(problem)),
+        abort @ Refusal::Abort(_) => Err(abort),
     }
 }
 
