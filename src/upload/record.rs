@@ -337,13 +337,14 @@ mod tests {
     }
 
     #[test]
-    fn a_part_cannot_be_absorbed_into_one_that_begins_behind_it() {
+    fn a_chunk_cannot_be_absorbed_into_one_that_begins_behind_it() {
         let record = with(&[sealed(0, 4), sealed(1, 4)]);
         let [first, second] = [0, 1].map(|k| PartId::new(ChunkIndex::new(k).unwrap()));
-        let backwards = Fact::Absorbed { part: first, into: second };
+        let backwards = Fact::Absorbed { chunk: ChunkIndex::ZERO, into: second };
         assert!(record.clone().apply(&stamped(2, backwards)).is_err());
         let mut record = record;
-        record.apply(&stamped(2, Fact::Absorbed { part: second, into: first })).unwrap();
-        assert_eq!(record.last_in(first), ChunkIndex::new(1).ok());
+        let chunk = ChunkIndex::new(1).unwrap();
+        record.apply(&stamped(2, Fact::Absorbed { chunk, into: first })).unwrap();
+        assert_eq!(record.last_in(first), Some(chunk));
     }
 }
