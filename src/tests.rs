@@ -40,7 +40,9 @@ fn between_markers(paper: &str, name: &str) -> Range<usize> {
 /// What happens to an upload in each phase; empty where the law refuses.
 fn phases() -> String {
     let mut table = String::from("| phase |");
-    PhaseEvent::ALL.iter().for_each(|event| write!(table, " {event} |").unwrap());
+    for event in PhaseEvent::ALL {
+        write!(table, " {event} |").unwrap();
+    }
     table.push_str("\n|---|");
     table.push_str(&"---|".repeat(PhaseEvent::ALL.len()));
     for phase in Phase::ALL {
