@@ -253,7 +253,8 @@ impl Held {
     fn sync_or_lose(&mut self, tail: &Tail) -> Result<(), HoldError> {
         let lost = std::mem::take(&mut self.unsynced);
         let Err(error) = tail.blob()?.sync() else { return Ok(()) };
-        tracing::error!(id = %self.id(), %error, "could not flush a part; its new bytes are asked for again");
+        let id = self.id();
+        tracing::error!(%id, %error, "could not flush a part, asking for its new bytes again");
         tail.blob()?.truncate(tail.base)?;
         self.drop_chunks(&lost)?;
         Err(error.into())

@@ -2,8 +2,9 @@
 
 use super::source::{Source, paths};
 
-/// Who may name whom. `durable::Flush` and `durable::Durability` are values and may be named where a
-/// flush is decided on; the calls behind them may not. `blocking` is the door to the blocking threads.
+/// Who may name whom. `durable::Flush` and `durable::Durability` are values and may be named where
+/// a flush is decided on; the calls behind them may not. `blocking` is the door to the blocking
+/// threads.
 const MAY: [(&str, &[&str]); 18] = [
     ("main", &["config", "server", "telemetry"]),
     ("lib", &[]),

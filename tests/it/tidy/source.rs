@@ -54,7 +54,7 @@ impl Source {
     /// Whether the whole file is a test.
     pub fn is_test(&self) -> bool {
         let named = |name: &str| self.path.iter().any(|part| part == name);
-        named("tests") || named("tests.rs") || named("contract.rs")
+        named("tests") || named("tests.rs") || named("contract.rs") || named("testing")
     }
 
     /// The first segment below `src`: the room that the file belongs to.
