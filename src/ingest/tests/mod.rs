@@ -1,4 +1,6 @@
 //! Bytes in by offset, by number and by both, as seen from outside.
 
 mod append;
+mod mixed;
+mod model;
 mod put;
