@@ -178,15 +178,14 @@ impl Held {
         chunk: ChunkIndex,
         hashing: Hashing,
     ) -> Result<&mut Tail, HoldError> {
-        let open = self.all_or_doubt(|this| {
-            let there = this.tail.take().filter(|tail| tail.chunk == chunk);
-            let spot = match there {
-                Some(tail) => tail,
-                None => this.spot_for(chunk)?,
-            };
-            this.attach(spot, hashing)
-        })?;
-        Ok(self.tail.insert(open))
+        let mut tail = match self.tail.take_if(|tail| tail.chunk == chunk) {
+            Some(tail) => tail,
+            None => self.spot_for(chunk)?,
+        };
+        let opened = self.attach(&mut tail, hashing);
+        // Also where it cannot be opened: its bytes are there all the same.
+        let tail = self.tail.insert(tail);
+        opened.map(|()| tail)
     }
 
     fn spot_for(&self, chunk: ChunkIndex) -> Result<Tail, HoldError> {
@@ -197,9 +196,9 @@ impl Held {
         Ok(behind.unwrap_or_else(|| Tail::new(chunk, free_part(record, chunk), 0, 0)))
     }
 
-    fn attach(&self, mut tail: Tail, hashing: Hashing) -> Result<Tail, HoldError> {
+    fn attach(&self, tail: &mut Tail, hashing: Hashing) -> Result<(), HoldError> {
         if tail.is_open() {
-            return Ok(tail);
+            return Ok(());
         }
         let (storage, id) = (self.storage(), self.id());
         let blob = match open_for_append(storage, id, tail.part)? {
@@ -211,7 +210,7 @@ impl Held {
             Hashing::Off => None,
         };
         tail.attach(blob, hasher);
-        Ok(tail)
+        Ok(())
     }
 
     /// Seals the tail's chunk, which is whole, and moves on behind it.
@@ -230,7 +229,10 @@ impl Held {
         }
         let superseded = self.record().chunks().get(chunk).map(|sealed| sealed.part);
         let sealed = Fact::Sealed { chunk, length: tail.length, digest, part };
-        self.commit([sealed], Flush::Lazy)?;
+        if let Err(error) = self.commit([sealed], Flush::Lazy) {
+            self.tail = Some(tail);
+            return Err(error);
+        }
         if self.durability() == Durability::Ack {
             self.unsynced.push(chunk);
         }

@@ -246,7 +246,7 @@ impl House {
     /// Waits for what runs in the background.
     pub(crate) async fn settle(&self) {
         while !self.tasks.is_empty() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::yield_now().await;
         }
     }
 
