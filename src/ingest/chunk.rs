@@ -1,7 +1,7 @@
 //! Chunks by number: the road of index clients. A body is received and hashed into staging without
 //! the lock, which is taken only to commit.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use md5::Md5;
 use sha2::{Digest, Sha256};
@@ -17,7 +17,7 @@ use crate::{
     storage::{Staged, Storage},
     upload::{
         ChunkCount, ChunkIndex, ChunkKey, ChunkSize, Dialect, Layout, Length, Manifest, Phase,
-        Record, Sha256Digest, UploadId,
+        Record, SealedChunk, Sha256Digest, UploadId,
     },
 };
 
@@ -28,6 +28,30 @@ pub struct ExpectedDigests {
     pub sha256: Option<Sha256Digest>,
     /// MD5.
     pub md5: Option<[u8; 16]>,
+}
+
+/// What must be true of the chunk that is stored in a new one's place, judged while nobody else can
+/// change it.
+#[derive(Clone, Default)]
+pub struct Condition(Option<Arc<Judge>>);
+
+type Judge = dyn Fn(Option<&SealedChunk>) -> bool + Send + Sync;
+
+impl Condition {
+    /// `judge` is shown what is stored.
+    pub fn new(judge: impl Fn(Option<&SealedChunk>) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(judge)))
+    }
+
+    fn holds(&self, stored: Option<&SealedChunk>) -> bool {
+        self.0.as_ref().is_none_or(|judge| judge(stored))
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Condition(..)")
+    }
 }
 
 /// A chunk and the upload that it is for.
@@ -46,6 +70,8 @@ pub struct ChunkPut {
     pub layout: Option<Layout>,
     /// What the bytes must hash to.
     pub expected: ExpectedDigests,
+    /// What must be true of what is stored.
+    pub condition: Condition,
 }
 
 /// A received chunk that belongs to no upload yet. Dropped, it is gone.
@@ -212,7 +238,12 @@ impl Ingest {
         {
             held.declare(length, self.options.hashing)?;
         }
-        let stored = held.record().chunks().get(put.index).map(|sealed| sealed.digest);
+        let stored = held.record().chunks().get(put.index).copied();
+        if !put.condition.holds(stored.as_ref()) {
+            let stored = stored.and_then(|sealed| sealed.digest);
+            return Err(IngestError::ConditionFailed { stored });
+        }
+        let stored = stored.map(|sealed| sealed.digest);
         if let Some(Some(stored)) = stored
             && Some(stored) == chunk.sha256
         {

@@ -21,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     append::{Append, Appended},
-    chunk::{CHUNK_LEN_MAX, ChunkCommitted, ChunkFate, ChunkPut, ExpectedDigests, StagedChunk},
+    chunk::{
+        CHUNK_LEN_MAX, ChunkCommitted, ChunkFate, ChunkPut, Condition, ExpectedDigests, StagedChunk,
+    },
     create::{Created, NewUpload},
     download::Download,
     look::View,
@@ -32,7 +34,7 @@ use self::{buffers::BufferPool, pump::Transfers};
 use crate::{
     hold::Holds,
     merger::Merger,
-    upload::{ChunkSize, Length, Offset, OutOfRange},
+    upload::{ChunkSize, Length, Offset, OutOfRange, Sha256Digest},
 };
 pub use crate::{
     hold::{Hashing, HoldError},
@@ -90,6 +92,12 @@ pub enum IngestError {
         expected: u64,
         /// Bytes that came, or were announced.
         actual: u64,
+    },
+    /// The stored chunk is not as the request demands.
+    #[error("the stored chunk is not as demanded")]
+    ConditionFailed {
+        /// The stored chunk's digest.
+        stored: Option<Sha256Digest>,
     },
     /// A chunk's bytes are not those of the digest that was sent.
     #[error("the chunk's {algorithm} digest differs")]

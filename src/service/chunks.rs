@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     ingest::{
-        ChunkCommitted, ChunkFate, ChunkPut, ExpectedDigests, Hashing, IngestError, MergeDemand,
-        MergeOutcome, StagedChunk, View,
+        ChunkCommitted, ChunkFate, ChunkPut, Condition, ExpectedDigests, Hashing, IngestError,
+        MergeDemand, MergeOutcome, StagedChunk, View,
     },
     protocol::{
         Answer, BodyLength, Problem,
@@ -121,6 +121,8 @@ impl Service {
         } else {
             Some(upload.layout()?)
         };
+        let demanded = upload.condition.clone();
+        let condition = Condition::new(move |stored| demanded.check(stored).is_ok());
         let metadata = tus::Metadata::named(upload.name.filename.as_deref()).verbatim;
         let digests = upload.digests;
         let put = ChunkPut {
@@ -129,6 +131,7 @@ impl Service {
             metadata,
             index: upload.index,
             layout,
+            condition,
             expected: ExpectedDigests { sha256: digests.sha256, md5: digests.md5 },
         };
         Ok((upload, put))

@@ -99,6 +99,7 @@ fn problem(error: IngestError, index: ChunkIndex) -> Problem {
             Problem::ChunkTooLong { expected }
         }
         IngestError::ChunkLength { expected, actual } => Problem::BodyTooShort { expected, actual },
+        IngestError::ConditionFailed { stored } => Problem::PreconditionFailed { stored },
         IngestError::DigestMismatch { algorithm, expected, actual } => {
             let algorithm = match algorithm {
                 "md5" => DigestAlgorithm::Md5,

@@ -395,7 +395,15 @@ fn key(hash: &str) -> ChunkKey {
 
 pub(crate) fn chunk_put(hash: &str, index: u64, layout: Option<Layout>) -> ChunkPut {
     let (metadata, expected) = (String::new(), ExpectedDigests::default());
-    ChunkPut { upload: None, key: key(hash), metadata, index: chunk(index), layout, expected }
+    ChunkPut {
+        condition: Default::default(),
+        upload: None,
+        key: key(hash),
+        metadata,
+        index: chunk(index),
+        layout,
+        expected,
+    }
 }
 
 /// The composite digest of `bytes` in chunks of `size`, by hand.
