@@ -37,13 +37,16 @@ impl Ingest {
         let record = held.record();
         if record.manifest().dialect == Dialect::Tus && record.phase() == Phase::Received {
             let merger = self.merger.clone();
-            held = blocking::run(move || {
-                if let Err(error) = merger.finish(&mut held) {
-                    tracing::error!(id = %held.id(), %error, "could not finish a complete upload");
-                }
-                held
-            })
-            .await;
+            let (finished, back) = blocking::run(move || (merger.finish(&mut held), held)).await;
+            held = back;
+            if let Err(error) = finished
+                && held.record().is_complete()
+            {
+                // To a client offset = length means success: it would never ask again. What it does
+                // ask again is a busy upload.
+                tracing::error!(id = %held.id(), %error, "could not finish a complete upload");
+                return Err(HoldError::Busy.into());
+            }
         }
         Ok(self.view(&held)?)
     }

@@ -161,7 +161,9 @@ impl Merger {
 
     /// Absorbs what is contiguous, in the background, one part per hold.
     pub fn absorb_soon(self: &Arc<Self>, id: &UploadId) {
-        if !self.absorbing().insert(id.clone()) {
+        // Who caps the chunks of a part wants them apart until the file is finished.
+        let capped = self.holds.options().chunks_per_part < u64::MAX;
+        if capped || !self.absorbing().insert(id.clone()) {
             return;
         }
         let (this, id) = (self.clone(), id.clone());
@@ -229,11 +231,11 @@ impl Merger {
         held: &mut Held,
         demand: &MergeDemand,
     ) -> Result<Option<MergeOutcome>, MergeError> {
+        held.ensure_alive()?;
+        publish::check(held, demand)?;
         if let Some(finished) = held.record().finished() {
             return Ok(Some(MergeOutcome::AlreadyMerged(finished.clone())));
         }
-        held.ensure_alive()?;
-        publish::check(held, demand)?;
         while absorb::absorb_next(held)? == absorb::Step::Absorbed {
             if held.is_wanted() {
                 return Ok(None);

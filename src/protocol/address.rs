@@ -37,7 +37,7 @@ impl BasePath {
 
     /// What follows the base in `path`; empty for the base itself, with or without its slash.
     /// `None` outside of it.
-    pub(super) fn strip<'a>(&self, path: &'a str) -> Option<&'a str> {
+    pub fn strip<'a>(&self, path: &'a str) -> Option<&'a str> {
         if self.0.strip_suffix('/') == Some(path) {
             return Some("");
         }

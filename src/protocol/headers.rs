@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use http::{HeaderMap, HeaderValue, Version, request::Parts};
+use http::{HeaderMap, HeaderValue, Version, header, request::Parts};
 
 use super::problem::Problem;
 
@@ -91,6 +91,16 @@ pub fn decimal(text: &str) -> Result<u64, NotDecimal> {
     }
     let number: i64 = text.parse().map_err(|_| NotDecimal::TooLarge)?;
     Ok(number.unsigned_abs())
+}
+
+/// HTTP/1.1 wants exactly one `Host` (RFC 9112 §3.2).
+pub fn check_host(parts: &Parts) -> Result<(), Problem> {
+    let why = "it must come exactly once";
+    let once = parts.headers.get_all(header::HOST).iter().count() == 1;
+    if parts.version == Version::HTTP_11 && !once {
+        return Err(Problem::MalformedHeader { name: "Host", why });
+    }
+    Ok(())
 }
 
 /// What the head says about the body's length.

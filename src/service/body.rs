@@ -14,6 +14,7 @@ use futures_core::Stream;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use tokio::time::{self, Sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::ingest::{Broken, Source};
 
@@ -22,6 +23,9 @@ use crate::ingest::{Broken, Source};
 const DRAIN_BYTES: u64 = 64 * 1024 * 1024;
 /// How long unwanted bytes are read at most.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// The same, once the process stops.
+const DRAIN_TIME_OF_STOP: Duration = Duration::from_millis(250);
 
 /// Bytes that the form parser may take in before it hands something on: more than one frame, which
 /// may be all file.
@@ -112,7 +116,7 @@ impl RequestBody {
 
     /// Reads on and throws away, within bounds: unread bytes would make the kernel reset the
     /// connection, and the reset destroys the answer before the client reads it.
-    pub(super) async fn drain(mut self) {
+    pub(super) async fn drain(mut self, stop: CancellationToken) {
         let all = async {
             let mut left = DRAIN_BYTES;
             while let Some(Ok(bytes)) =
@@ -125,7 +129,15 @@ impl RequestBody {
                 left = rest;
             }
         };
-        let _ = time::timeout(DRAIN_TIME, all).await;
+        let hurried = async {
+            stop.cancelled().await;
+            time::sleep(DRAIN_TIME_OF_STOP).await;
+        };
+        tokio::select! {
+            () = all => {}
+            () = hurried => {}
+            () = time::sleep(DRAIN_TIME) => {}
+        }
     }
 
     /// The form parser handed something on.

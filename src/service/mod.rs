@@ -21,6 +21,7 @@ use crate::{
     protocol::{
         BodyLength, Links, Problem,
         chunks::route,
+        headers::check_host,
         tus::{Rules, decode},
     },
     upload::Dialect,
@@ -91,8 +92,11 @@ impl Service {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
-        let length =
-            if body.is_end_stream() { Ok(BodyLength::Empty) } else { BodyLength::of(&parts) };
+        let length = match check_host(&parts) {
+            Ok(()) if body.is_end_stream() => Ok(BodyLength::Empty),
+            Ok(()) => BodyLength::of(&parts),
+            Err(problem) => Err(problem),
+        };
         let announced = match &length {
             Ok(BodyLength::Empty) => Some(0),
             Ok(BodyLength::Exactly(bytes)) => Some(*bytes),
@@ -116,7 +120,7 @@ impl Service {
     ) -> Result<Response<ResponseBody>, Aborted> {
         let answered = match length {
             Ok(length) => self.dispatch(&parts, length, &mut body).await,
-            Err(problem) => return Ok(close_at_once(&problem)),
+            Err(problem) => return Ok(self.close_at_once(&parts, &problem)),
         };
         let mut response = match answered {
             Ok(response) => response,
@@ -158,6 +162,18 @@ impl Service {
         Err(Problem::NotFound.into())
     }
 
+    /// A head that cannot be trusted: nothing behind it may be taken for a request.
+    fn close_at_once(&self, parts: &Parts, problem: &Problem) -> Response<ResponseBody> {
+        let tus = self.rules().base.strip(parts.uri.path()).is_some();
+        let dialect = if tus { Dialect::Tus } else { Dialect::Chunks };
+        let mut response = render(problem.response(dialect));
+        if parts.version < http::Version::HTTP_2 {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response
+    }
+
     /// What is left of the body is drained behind the answer. A client that still waits for 100 is
     /// not told to send what nobody wants: reading would tell it, so its connection is closed
     /// instead.
@@ -176,15 +192,8 @@ impl Service {
             }
             return;
         }
-        self.0.tasks.spawn(body.drain());
+        self.0.tasks.spawn(body.drain(self.0.stop.clone()));
     }
-}
-
-/// Where a body ends is unclear, so nothing behind the head may be taken for a request.
-fn close_at_once(problem: &Problem) -> Response<ResponseBody> {
-    let mut response = render(problem.response(Dialect::Chunks));
-    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    response
 }
 
 impl fmt::Debug for Service {

@@ -31,7 +31,7 @@ pub(super) struct Form {
     pub(super) chunk: StagedChunk,
 }
 
-const MALFORMED: Problem = Problem::MalformedMultipart { why: "The form cannot be read." };
+const MALFORMED: Problem = Problem::MalformedMultipart { why: "the form cannot be read" };
 
 impl Service {
     /// Reads a whole form with exactly one part named `file` or `chunk`. `with_md5` asks for the
@@ -44,7 +44,7 @@ impl Service {
     ) -> Result<Form, Refusal> {
         let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let boundary = multer::parse_boundary(kind.unwrap_or_default()).map_err(|_| {
-            Problem::MalformedMultipart { why: "The Content-Type has no usable boundary." }
+            Problem::MalformedMultipart { why: "the Content-Type has no usable boundary" }
         })?;
         let mut form = Multipart::with_constraints(body.clone(), boundary, constraints());
         let mut fields = Vec::new();
@@ -53,7 +53,7 @@ impl Service {
             body.handed_on();
             match field.name().unwrap_or_default().to_owned().as_str() {
                 "file" | "chunk" if chunk.is_some() => {
-                    let why = "The form has more than one file.";
+                    let why = "it has more than one file";
                     return Err(Problem::MalformedMultipart { why }.into());
                 }
                 "file" | "chunk" => {
@@ -66,13 +66,13 @@ impl Service {
                 }
                 name => {
                     if fields.len() >= FIELDS_MAX {
-                        let limit = u64::try_from(FIELDS_MAX).unwrap_or(u64::MAX);
-                        return Err(Problem::BodyTooLarge { limit }.into());
+                        let why = "it has more than 32 fields";
+                        return Err(Problem::MalformedMultipart { why }.into());
                     }
                     let name = name.to_owned();
                     let value = field.bytes().await.map_err(form_error)?;
                     let value = String::from_utf8(value.to_vec()).map_err(|_| {
-                        Problem::MalformedMultipart { why: "A field is not UTF-8 text." }
+                        Problem::MalformedMultipart { why: "a field is not UTF-8 text" }
                     })?;
                     fields.push((name, value));
                 }
@@ -80,7 +80,7 @@ impl Service {
         }
         // The form may be over before the body is; a cut there is a cut all the same.
         body.collect(FIELD_BYTES).await?.ok_or(MALFORMED)?;
-        let missing = Problem::MalformedMultipart { why: "The form has no part named file." };
+        let missing = Problem::MalformedMultipart { why: "it has no part named file" };
         Ok(Form { fields, chunk: chunk.ok_or(missing)? })
     }
 }
@@ -103,7 +103,7 @@ fn form_error(error: multer::Error) -> Refusal {
         multer::Error::IncompleteFieldData { .. }
         | multer::Error::IncompleteHeaders
         | multer::Error::IncompleteStream => {
-            Problem::MalformedMultipart { why: "The form ends in the middle." }.into()
+            Problem::MalformedMultipart { why: "it ends in the middle" }.into()
         }
         multer::Error::FieldSizeExceeded { limit, .. }
         | multer::Error::StreamSizeExceeded { limit } => Problem::BodyTooLarge { limit }.into(),

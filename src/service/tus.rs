@@ -113,8 +113,7 @@ impl Service {
         };
         let told = progress(&appended);
         let rest = rest(&appended, None);
-        let length = self.ingest().status(&id).await.ok();
-        let length = length.and_then(|view| view.record.layout().length()).unwrap_or_default();
+        let length = appended.length.unwrap_or_default();
         match verdict(appended, Problem::LengthExceeded { length })? {
             Ok(()) => Ok(answer::appended(told)),
             Err(problem) => Ok(answer::refused(&problem, &rest)),
