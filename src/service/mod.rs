@@ -5,6 +5,8 @@ mod chunks;
 mod multipart;
 mod refusal;
 mod response;
+#[cfg(test)]
+mod tests;
 mod tus;
 
 use std::{error::Error, fmt, pin::Pin, sync::Arc, time::Duration};
