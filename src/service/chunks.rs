@@ -1,6 +1,6 @@
 //! The chunk flow: each request of the dialect, run.
 
-use http::{Method, request::Parts};
+use http::request::Parts;
 
 use super::{
     Service,
@@ -217,7 +217,3 @@ fn plain(error: IngestError) -> Refusal {
     refuse(error, ChunkIndex::ZERO)
 }
 
-/// Paths that belong to no dialect.
-pub(super) fn is_health(method: &Method, path: &str) -> bool {
-    path == "/healthz" && matches!(*method, Method::GET | Method::HEAD)
-}

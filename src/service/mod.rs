@@ -5,6 +5,8 @@ mod chunks;
 mod multipart;
 mod refusal;
 mod response;
+#[cfg(test)]
+mod tests;
 mod tus;
 
 use std::{error::Error, fmt, pin::Pin, sync::Arc, time::Duration};
@@ -156,8 +158,8 @@ impl Service {
         if let Some(route) = route(&parts.method, path) {
             return self.chunks(route, parts, length, body).await.map(render);
         }
-        if chunks::is_health(&parts.method, path) {
-            return Ok(Response::new(ResponseBody::whole(b"ok\n".to_vec())));
+        if path.strip_suffix('/').unwrap_or(path) == HEALTH {
+            return health(&parts.method);
         }
         Err(Problem::NotFound.into())
     }
@@ -194,6 +196,16 @@ impl Service {
         }
         self.0.tasks.spawn(body.drain(self.0.stop.clone()));
     }
+}
+
+/// Belongs to no dialect.
+const HEALTH: &str = "/healthz";
+
+fn health(method: &Method) -> Result<Response<ResponseBody>, Refusal> {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return Ok(Response::new(ResponseBody::whole(b"ok\n".to_vec())));
+    }
+    Err(Problem::MethodNotAllowed { allow: "GET, HEAD".to_owned() }.into())
 }
 
 impl fmt::Debug for Service {

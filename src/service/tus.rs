@@ -86,7 +86,10 @@ impl Service {
     /// A HEAD has no use for a status that comes from a passing reason: clients drop the upload on
     /// anything but 423.
     async fn head(&self, id: &UploadId) -> Outcome<Answer> {
-        let view = self.ingest().head(id).await.map_err(plain)?;
+        let view = match self.ingest().head(id).await {
+            Ok(view) => view,
+            Err(error) => return self.refuse_with_rest(id, error).await,
+        };
         let progress = Progress { offset: view.offset, expires_at: view.deadline };
         let length = view.record.layout().length();
         Ok(answer::head(progress, length, &view.record.manifest().metadata))
@@ -109,7 +112,7 @@ impl Service {
         let append = Append { id: id.clone(), offset: patch.offset };
         let appended = match self.ingest().append(append, body).await {
             Ok(appended) => appended,
-            Err(error) => return self.refuse_patch(&id, error).await,
+            Err(error) => return self.refuse_with_rest(&id, error).await,
         };
         let told = progress(&appended);
         let rest = rest(&appended, None);
@@ -120,7 +123,8 @@ impl Service {
         }
     }
 
-    async fn refuse_patch(&self, id: &UploadId, error: IngestError) -> Outcome<Answer> {
+    /// A refusal, with what every answer about an unfinished upload tells.
+    async fn refuse_with_rest(&self, id: &UploadId, error: IngestError) -> Outcome<Answer> {
         match plain(error) {
             Refusal::Problem(problem @ (Problem::UnknownUpload | Problem::Gone)) => {
                 Err(problem.into())

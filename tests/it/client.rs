@@ -332,7 +332,8 @@ impl Conn {
         }
     }
 
-    fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
+    /// The next `length` bytes, whatever they are.
+    pub fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
         while self.unread.len() < length {
             self.fill()?;
         }

@@ -32,6 +32,7 @@ fn refused_with_30_mb(server: &Server) -> Vec<(Request, u16)> {
 }
 
 // CONN-01: a client that writes everything before it reads.
+// spec: CORE-8
 #[test]
 fn an_early_answer_survives_a_client_that_does_not_listen() {
     let server = Server::start();
@@ -54,6 +55,7 @@ fn an_early_answer_reaches_a_client_that_listens() {
 }
 
 // CONN-01: an expired upload.
+// spec: CORE-8
 #[test]
 fn an_early_answer_of_an_expired_upload() {
     let server = Server::with(&["--expire-after=50ms", "--reap-every=1h"]);
@@ -65,6 +67,7 @@ fn an_early_answer_of_an_expired_upload() {
 }
 
 // CONN-01 for chunks
+// spec: CORE-8
 #[test]
 fn an_early_answer_to_a_chunk() {
     let server = Server::start();
@@ -76,6 +79,7 @@ fn an_early_answer_to_a_chunk() {
 }
 
 // CONN-02
+// spec: CORE-8
 #[test]
 fn after_a_small_refused_body_the_connection_goes_on() {
     let server = Server::start();
@@ -88,6 +92,7 @@ fn after_a_small_refused_body_the_connection_goes_on() {
 }
 
 // CONN-02
+// spec: CORE-8
 #[test]
 fn who_never_stops_sending_is_hung_up_on() {
     let server = Server::start();
@@ -118,6 +123,7 @@ fn is_asked_to_go_on(connection: &mut Conn, head: &Request, body: &[u8]) -> crat
 }
 
 // CONN-03
+// spec: CORE-9
 #[test]
 fn a_good_patch_is_asked_to_go_on_and_a_bad_one_is_not() {
     let server = Server::start();
@@ -190,6 +196,7 @@ fn a_body_is_never_run_as_a_request() {
 }
 
 // CONN-06
+// spec: CORE-11
 #[test]
 fn of_a_broken_chunked_body_the_whole_part_is_kept() {
     let server = Server::start();
@@ -289,6 +296,7 @@ fn unusual_but_legal_requests_are_served() {
 }
 
 // CONN-12
+// spec: CORE-10, TUS-21
 #[test]
 fn a_body_that_stalls_is_hung_up_on_and_kept() {
     let server = Server::with(&["--idle-timeout=300ms"]);
@@ -334,6 +342,7 @@ fn cut_by_fin(server: &Server, bytes: &[u8], sent: usize) {
 }
 
 // CONN-13
+// spec: CORE-10, TUS-21
 #[test]
 fn a_cut_body_is_kept_to_the_byte() {
     let server = Server::start();
@@ -349,6 +358,7 @@ fn a_cut_body_is_kept_to_the_byte() {
 }
 
 // CONN-13
+// spec: TUS-21
 #[test]
 fn a_reset_keeps_what_was_told_and_no_more_than_was_sent() {
     let server = Server::start();
@@ -424,4 +434,34 @@ fn heads_have_limits() {
         server.connect().ask(&request).expect(status);
         assert_eq!(upload.offset(), 5);
     }
+}
+
+/// One frame of HTTP/2.
+fn h2_frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap();
+    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+// spec: CORE-12
+#[test]
+fn one_port_speaks_both_versions_of_http() {
+    let server = Server::start();
+    let mut connection = server.connect();
+    connection.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    connection.raw(h2_frame(4, 0, 0, &[]));
+    // GET and http are entries of the static table, the path and the host are spelled out.
+    let head = [&b"\x82\x86\x04\x08"[..], b"/healthz", b"\x01\x0a", b"piton.test"].concat();
+    connection.raw(h2_frame(1, 0b101, 1, &head));
+    let answered = loop {
+        let head = connection.take(9).unwrap();
+        let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+        let payload = connection.take(length).unwrap();
+        assert!(![3, 7].contains(&head[3]), "a reset or a farewell: {payload:?}");
+        if head[3] == 1 {
+            break payload;
+        }
+    };
+    // 200 is entry 8.
+    assert_eq!(answered[0], 0x88, "{answered:?}");
+    server.ask(&Request::new("GET", "/healthz")).expect(200);
 }

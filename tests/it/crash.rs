@@ -1,6 +1,7 @@
 //! The program is killed at a random moment; what it told stays true.
 
 use std::{
+    fs,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
@@ -8,10 +9,11 @@ use std::{
 
 use crate::{
     chunks::Parts,
-    client::Conn,
+    client::{Conn, Request},
+    digest::sha256_hex,
     random::Random,
     server::{CHUNK, Server},
-    tus::{Upload, append, create, create_with, patch},
+    tus::{Upload, append, create, create_with, patch, request},
 };
 
 /// Small enough for many rounds, 64 chunks long.
@@ -77,6 +79,7 @@ fn rounds_of_patch(test: &str, rounds: usize, options: &[&str]) {
     }
 }
 
+// spec: STORE-1, STORE-3
 #[test]
 fn killed_within_a_patch() {
     rounds_of_patch("killed_within_a_patch", 14, &[]);
@@ -93,6 +96,7 @@ fn killed_within_a_patch_with_every_answer_durable() {
 }
 
 // FAULT-01: right after the 201, right after the 204 that finished.
+// spec: STORE-1
 #[test]
 fn killed_right_after_an_answer() {
     let mut random = Random::announced("killed_right_after_an_answer");
@@ -114,6 +118,7 @@ fn killed_right_after_an_answer() {
 }
 
 // FAULT-02: the kill comes about when the last byte does.
+// spec: STORE-4, STORE-12
 #[test]
 fn killed_while_finishing() {
     let mut random = Random::announced("killed_while_finishing");
@@ -190,6 +195,7 @@ fn put_until_killed(random: &mut Random, server: &mut Server, parts: &Parts) -> 
 }
 
 // FAULT-03
+// spec: STORE-1
 #[test]
 fn killed_within_parallel_chunks() {
     let mut random = Random::announced("killed_within_parallel_chunks");
@@ -215,6 +221,7 @@ fn killed_within_parallel_chunks() {
 }
 
 // FAULT-04
+// spec: STORE-12
 #[test]
 fn killed_within_a_merge() {
     let mut random = Random::announced("killed_within_a_merge");
@@ -241,4 +248,115 @@ fn killed_within_a_merge() {
         server.ask(&parts.delete()).expect(204);
         assert!(server.finished().is_empty(), "round {round}");
     }
+}
+
+// FAULT-03: the old bytes or the new ones, and none between.
+// spec: STORE-2
+#[test]
+fn killed_while_a_chunk_is_replaced() {
+    let mut random = Random::announced("killed_while_a_chunk_is_replaced");
+    let mut server = Server::start();
+    for round in 0..10 {
+        let mut parts = Parts::new(&random.hash(), "a.bin", CHUNK, random.bytes(3 * CHUNK));
+        parts.send_all(&server);
+        let new = random.bytes(CHUNK);
+        let mut connection = server.begin(&parts.put_bytes(1, &new));
+        thread::sleep(Duration::from_micros(random.between(0, 4_000)));
+        server.kill_9();
+        let answered = connection.try_answer("POST").is_ok_and(|answer| answer.status == 201);
+        server.start_again();
+        if parts.check(&server, 1)["sha256"] == sha256_hex(&new) {
+            parts.bytes[CHUNK..2 * CHUNK].copy_from_slice(&new);
+        } else {
+            assert!(!answered, "round {round}: what was told is lost");
+        }
+        assert_eq!(parts.uploaded(&server), [0, 1, 2], "round {round}");
+        parts.merge(&server).expect(201);
+        parts.as_upload(&server).is_file(&parts.bytes);
+        server.ask(&parts.delete()).expect(204);
+    }
+}
+
+// FAULT-02: the file has no place to appear in, as if the process died right before.
+// spec: STORE-12
+#[test]
+fn a_finish_that_broke_off_is_made_up_for_by_the_next_start() {
+    let mut server = Server::start();
+    let (files, away) = (server.data().join("files"), server.around().join("away"));
+    let url = Upload::hello(&server).url;
+    fs::rename(&files, &away).unwrap();
+    server.ask(&patch(&url, 5, " world")).refused(500);
+    server.kill_9();
+    fs::rename(&away, &files).unwrap();
+    server.start_again();
+    for _ in 0..500 {
+        if !server.finished().is_empty() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(server.the_file(), b"hello world");
+    Upload { server: &server, url }.is_file(b"hello world");
+}
+
+/// An upload of four chunks of which three and a bit are there, and its bytes.
+fn three_and_a_bit(server: &Server) -> (String, Vec<u8>) {
+    let bytes = Random::seeded(9).bytes(4 * CHUNK);
+    let upload = Upload::new(server, bytes.len() as u64);
+    for (from, to) in [(0, CHUNK), (CHUNK, 2 * CHUNK), (2 * CHUNK, 3 * CHUNK + 100)] {
+        upload.patch(from as u64, &bytes[from..to]).expect(204);
+    }
+    (upload.url, bytes)
+}
+
+// spec: STORE-10, STORE-3
+#[test]
+fn after_the_machine_stopped_only_what_has_its_digest_is_believed() {
+    let mut server = Server::start();
+    let (url, bytes) = three_and_a_bit(&server);
+    let part = Upload { server: &server, url: url.clone() }.folder().join("0.part");
+    server.kill_9();
+    let mut stored = fs::read(&part).unwrap();
+    stored[CHUNK + 17] ^= 1;
+    fs::write(&part, stored).unwrap();
+    // Without this mark nobody knows that the machine ran on.
+    fs::remove_file(server.data().join("state/boot")).unwrap();
+    server.start_again();
+    let upload = Upload { server: &server, url };
+    assert_eq!(upload.offset(), CHUNK as u64);
+    let target = format!("/upload/status?upload_id={}", upload.id());
+    let status = server.ask(&Request::new("GET", &target)).expect(200).json();
+    assert_eq!(status["uploaded"], serde_json::json!([0, 2]));
+    upload.patch(CHUNK as u64, &bytes[CHUNK..2 * CHUNK]).expect(204);
+    // The bytes behind the third chunk are cut: no digest promised them.
+    assert_eq!(upload.offset(), 3 * CHUNK as u64);
+    upload.patch(3 * CHUNK as u64, &bytes[3 * CHUNK..]).expect(204);
+    upload.is_file(&bytes);
+}
+
+// spec: STORE-11
+#[test]
+fn a_torn_ledger_is_read_and_a_damaged_one_harms_nobody_else() {
+    let mut server = Server::start();
+    let (torn, bytes) = three_and_a_bit(&server);
+    let (damaged, _) = three_and_a_bit(&server);
+    let other = Upload::hello(&server).url;
+    let ledger = |url: &str| Upload { server: &server, url: url.to_owned() }.ledger();
+    let (torn_ledger, damaged_ledger) = (ledger(&torn), ledger(&damaged));
+    server.kill_9();
+    let file = fs::File::options().write(true).open(&torn_ledger).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 3).unwrap();
+    let mut facts = fs::read(&damaged_ledger).unwrap();
+    let middle = facts.len() / 2;
+    facts[middle] ^= 1;
+    fs::write(&damaged_ledger, facts).unwrap();
+    server.start_again();
+    server.ask(&request("HEAD", &damaged)).expect(410);
+    server.ask(&patch(&damaged, 3 * CHUNK as u64 + 100, "x")).refused_as(410, "gone");
+    assert_eq!(Upload { server: &server, url: other }.offset(), 5);
+    let upload = Upload { server: &server, url: torn };
+    let offset = upload.offset() as usize;
+    assert_eq!(offset, 3 * CHUNK + 100);
+    upload.patch(offset as u64, &bytes[offset..]).expect(204);
+    upload.is_file(&bytes);
 }

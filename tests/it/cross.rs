@@ -18,6 +18,7 @@ fn three() -> Parts {
 }
 
 // CROSS-01
+// spec: CHUNK-27
 #[test]
 fn the_contiguous_prefix_is_the_offset() {
     use base64::prelude::{BASE64_STANDARD, Engine};
@@ -36,6 +37,7 @@ fn the_contiguous_prefix_is_the_offset() {
 }
 
 // CROSS-02
+// spec: CHUNK-27
 #[test]
 fn tus_can_finish_what_chunks_began() {
     let server = Server::start();
@@ -51,6 +53,7 @@ fn tus_can_finish_what_chunks_began() {
 }
 
 // CROSS-03
+// spec: CHUNK-27
 #[test]
 fn a_filled_gap_joins_what_lies_behind_it() {
     let server = Server::start();
@@ -95,6 +98,7 @@ fn two_and_a_half(server: &Server) -> (Upload<'_>, Vec<u8>) {
 }
 
 // CROSS-05
+// spec: CHUNK-18
 #[test]
 fn status_tells_of_a_tus_upload() {
     let server = Server::start();
@@ -111,6 +115,7 @@ fn status_tells_of_a_tus_upload() {
 }
 
 // CROSS-06
+// spec: CHUNK-3, CHUNK-27, STORE-3
 #[test]
 fn chunks_can_finish_what_tus_began() {
     for order in [[2, 3], [3, 2]] {

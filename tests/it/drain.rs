@@ -13,6 +13,7 @@ use crate::{
 };
 
 // FAULT-06
+// spec: CORE-14
 #[test]
 fn an_idle_server_goes_at_once() {
     let mut server = Server::start();
@@ -30,6 +31,17 @@ fn an_idle_server_goes_at_once() {
 }
 
 // FAULT-06
+// spec: CORE-14
+#[test]
+fn an_interrupt_is_obeyed_as_well() {
+    let mut server = Server::start();
+    let pid = rustix::process::Pid::from_raw(server.pid().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(server.exits_within(Duration::from_secs(3)).code(), Some(0));
+}
+
+// FAULT-06
+// spec: TUS-21
 #[test]
 fn a_patch_in_flight_is_kept() {
     let mut server = Server::with(&["--shutdown-timeout=3s"]);
@@ -53,6 +65,7 @@ fn a_patch_in_flight_is_kept() {
 }
 
 // FAULT-06: a body that still comes may be taken to its end, or cut; nothing of it is lost.
+// spec: TUS-21
 #[test]
 fn a_patch_that_goes_on_loses_nothing() {
     let mut server = Server::with(&["--shutdown-timeout=2s"]);
@@ -105,6 +118,7 @@ fn a_second_signal_is_obeyed_at_once() {
 }
 
 // FAULT-06, FAULT-03: chunks in flight are whole or not there.
+// spec: CHUNK-16
 #[test]
 fn chunks_in_flight_are_whole_or_not_there() {
     let mut server = Server::with(&["--shutdown-timeout=2s"]);
@@ -124,6 +138,7 @@ fn chunks_in_flight_are_whole_or_not_there() {
 }
 
 // FAULT-05: a clean stop between any two steps.
+// spec: STORE-1
 #[test]
 fn a_restart_between_any_two_steps_changes_nothing() {
     let mut server = Server::start();
@@ -152,4 +167,21 @@ fn a_restart_between_any_two_steps_changes_nothing() {
     server.restart();
     assert_eq!(parts.merge(&server).expect(200).json(), first);
     assert_eq!(server.the_file(), b"hello world!");
+}
+
+// FAULT-06: who still listens hears how far it got.
+// spec: CORE-14
+#[test]
+fn a_patch_in_flight_is_told_how_far_it_got() {
+    let mut server = Server::with(&["--shutdown-timeout=3s"]);
+    let url = Upload::new(&server, 1000).url;
+    let mut running = server.begin(&append(&url, 0).announcing(1000));
+    running.raw([7; 400]);
+    thread::sleep(Duration::from_millis(50));
+    server.sigterm();
+    let answer = running.answer("PATCH").refused_as(503, "shutting-down");
+    answer.needs("Retry-After");
+    assert_eq!(answer.offset(), 400);
+    assert_eq!(server.exits_within(Duration::from_secs(5)).code(), Some(0));
+    assert!(crate::client::Conn::try_open(server.address()).is_err());
 }

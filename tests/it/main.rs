@@ -38,6 +38,7 @@ mod tidy;
 mod tus_core;
 mod tus_create;
 mod tus_expire;
+mod tus_get;
 mod tus_head;
 mod tus_override;
 mod tus_patch;

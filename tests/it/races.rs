@@ -39,6 +39,7 @@ fn statuses(answers: &[Option<Answer>]) -> Vec<u16> {
 }
 
 // RACE-03
+// spec: STORE-5
 #[test]
 fn of_patches_at_one_offset_one_at_most_is_taken() {
     let server = Server::start();
@@ -94,6 +95,7 @@ fn two_deletes_agree() {
 }
 
 // RACE-06
+// spec: CHUNK-18
 #[test]
 fn looking_does_not_disturb() {
     let server = Server::start();
@@ -115,6 +117,7 @@ fn looking_does_not_disturb() {
 }
 
 // RACE-07
+// spec: TUS-19, TUS-29, STORE-4
 #[test]
 fn a_file_is_seen_whole_or_not_at_all() {
     let server = Server::start();
@@ -137,6 +140,7 @@ fn a_file_is_seen_whole_or_not_at_all() {
 }
 
 // RACE-08
+// spec: CHUNK-13
 #[test]
 fn the_same_chunk_from_all_sides_is_stored_once() {
     let server = Server::start();
@@ -204,6 +208,7 @@ fn stored_but(server: &Server, random: &mut Random, chunks: usize, without: &[us
 }
 
 // RACE-10
+// spec: CHUNK-25
 #[test]
 fn of_ten_merges_one_makes_the_file() {
     let server = Server::start();

@@ -39,6 +39,7 @@ fn stalled(upload: &Upload<'_>, length: u64, part: &[u8]) -> Conn {
 }
 
 // RACE-01, first case
+// spec: TUS-22, TUS-21
 #[test]
 fn head_then_patch_take_over_a_stalled_patch() {
     let server = Server::start();
@@ -58,6 +59,7 @@ fn head_then_patch_take_over_a_stalled_patch() {
 }
 
 // RACE-01, second case
+// spec: TUS-22
 #[test]
 fn a_patch_at_the_right_offset_takes_over_at_once() {
     let server = Server::start();
@@ -88,6 +90,7 @@ fn a_patch_at_the_old_offset_is_told_the_new_one() {
 }
 
 // RACE-01 with many chunks, of which some are sealed and one is begun.
+// spec: TUS-21
 #[test]
 fn a_long_stalled_patch_loses_nothing() {
     let server = Server::start();
@@ -106,6 +109,7 @@ fn a_long_stalled_patch_loses_nothing() {
 }
 
 // RACE-01, again and again on one upload, each time from another connection.
+// spec: TUS-22, STORE-3
 #[test]
 fn it_works_as_often_as_the_network_breaks() {
     let server = Server::start();
@@ -127,6 +131,7 @@ fn it_works_as_often_as_the_network_breaks() {
 }
 
 // RACE-02: who was taken over hears 423 with Retry-After, or nothing.
+// spec: TUS-22
 #[test]
 fn who_was_taken_over_is_told_to_come_back_or_hung_up_on() {
     let server = Server::start();
@@ -139,6 +144,7 @@ fn who_was_taken_over_is_told_to_come_back_or_hung_up_on() {
 }
 
 // TUS-TERM-03
+// spec: TUS-22
 #[test]
 fn delete_ends_a_stalled_patch() {
     let server = Server::start();
@@ -158,6 +164,7 @@ fn delete_ends_a_stalled_patch() {
 }
 
 // What the old request still sends after it lost the upload changes nothing.
+// spec: STORE-5
 #[test]
 fn late_bytes_of_the_loser_are_not_stored() {
     let server = Server::start();
@@ -173,4 +180,33 @@ fn late_bytes_of_the_loser_are_not_stored() {
     newcomer.raw(&bytes[500..]);
     assert_eq!(newcomer.answer("PATCH").expect(204).offset(), 1000);
     upload.is_file(&bytes);
+}
+
+// A lock from outside stands for another process that does not let go.
+// spec: TUS-23, STORE-5
+#[test]
+fn a_holder_that_does_not_leave_is_waited_for_and_no_longer() {
+    let server = &Server::start();
+    let upload = Upload::hello(server);
+    let ledger = std::fs::File::open(upload.ledger()).unwrap();
+    ledger.lock().unwrap();
+    let since = Instant::now();
+    std::thread::scope(|scope| {
+        let asked = [patch(&upload.url, 5, " world"), request("DELETE", &upload.url)];
+        for request in asked {
+            scope
+                .spawn(move || is_told_to_come_back(&server.ask(&request).refused_as(423, "busy")));
+        }
+        scope.spawn(|| is_told_to_come_back(&upload.head().expect(423)));
+    });
+    assert!(since.elapsed() >= Duration::from_millis(2_900), "{:?}", since.elapsed());
+    ledger.unlock().unwrap();
+    assert_eq!(upload.patch(5, " world").expect(204).offset(), 11);
+    upload.is_file(b"hello world");
+}
+
+#[track_caller]
+fn is_told_to_come_back(answer: &crate::client::Answer) {
+    answer.needs("Retry-After");
+    assert_eq!(answer.header("Upload-Offset"), None, "{answer:?}");
 }

@@ -121,6 +121,12 @@ impl<'a> Upload<'a> {
         self.server.data().join("uploads").join(self.id())
     }
 
+    /// Its ledger; whoever locks that is another process to the server.
+    pub fn ledger(&self) -> PathBuf {
+        let mut all = disk::files_below(&self.server.data().join("state")).into_iter();
+        all.find(|path| path.file_stem().is_some_and(|stem| stem == self.id())).unwrap()
+    }
+
     /// Its files under `uploads/`.
     pub fn parts(&self) -> Snapshot {
         disk::snapshot(&self.folder())

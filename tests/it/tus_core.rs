@@ -22,6 +22,7 @@ fn is_the_options_answer(answer: &Answer) {
 }
 
 // TUS-CORE-01, TUS-CORE-05, TUS-CORE-06
+// spec: TUS-1
 #[test]
 fn options_tells_of_the_server_whatever_the_path_and_version() {
     let server = Server::start();
@@ -34,6 +35,7 @@ fn options_tells_of_the_server_whatever_the_path_and_version() {
 }
 
 // TUS-CORE-02
+// spec: TUS-1
 #[test]
 fn the_extensions_are_listed_without_spaces_and_with_their_roots() {
     let server = Server::start();
@@ -64,6 +66,7 @@ fn the_extensions_are_listed_without_spaces_and_with_their_roots() {
 }
 
 // TUS-CORE-04
+// spec: TUS-1
 #[test]
 fn a_maximum_is_told_where_there_is_one() {
     let limited = Server::with(&["--max-size=1000"]).ask(&Request::new("OPTIONS", FILES));
@@ -73,6 +76,7 @@ fn a_maximum_is_told_where_there_is_one() {
 }
 
 // TUS-CORE-08, TUS-CORE-09
+// spec: TUS-3
 #[test]
 fn another_version_is_refused_and_nothing_is_processed() {
     let server = Server::start();
@@ -102,6 +106,7 @@ fn another_version_is_refused_and_nothing_is_processed() {
 }
 
 // TUS-CORE-10
+// spec: TUS-3, TUS-28
 #[test]
 fn get_needs_no_version() {
     let server = Server::start();
@@ -127,6 +132,7 @@ fn header_names_are_taken_in_any_case() {
 }
 
 // TUS-CORE-12
+// spec: TUS-2
 #[test]
 fn each_answer_under_files_names_the_version_once() {
     let server = Server::with(&["--max-size=1000"]);
@@ -156,6 +162,7 @@ fn each_answer_under_files_names_the_version_once() {
 }
 
 // TUS-CORE-12
+// spec: TUS-2
 #[test]
 fn an_expired_upload_names_the_version_too() {
     let server = Server::with(&["--expire-after=50ms", "--reap-every=1h"]);
@@ -166,6 +173,7 @@ fn an_expired_upload_names_the_version_too() {
 }
 
 // TUS-CORE-13
+// spec: CORE-4
 #[test]
 fn other_methods_are_refused_with_a_list_of_those_that_are_not() {
     let server = Server::start();
@@ -186,6 +194,7 @@ fn other_methods_are_refused_with_a_list_of_those_that_are_not() {
 }
 
 // TUS-CORE-14
+// spec: CORE-5
 #[test]
 fn a_slash_at_the_end_makes_no_difference() {
     let server = Server::start();
@@ -209,6 +218,7 @@ fn all_kinds(target: &str) -> [Request; 4] {
 }
 
 // TUS-CORE-15
+// spec: TUS-5
 #[test]
 fn a_path_is_never_more_than_an_id() {
     let server = Server::start();
@@ -248,6 +258,7 @@ fn a_path_is_never_more_than_an_id() {
 }
 
 // TUS-CORE-16
+// spec: TUS-5
 #[test]
 fn no_path_is_an_error_of_the_server() {
     let server = Server::start();
@@ -263,6 +274,7 @@ fn no_path_is_an_error_of_the_server() {
 }
 
 // TUS-CORE-17
+// spec: TUS-5
 #[test]
 fn ids_cannot_be_guessed() {
     let server = Server::with(&["--durability=none"]);
@@ -284,6 +296,7 @@ fn ids_cannot_be_guessed() {
 }
 
 // One rule is broken at a time; of several, the first of the list on top of the tables counts.
+// spec: CORE-7
 #[test]
 fn of_several_broken_rules_the_first_one_answers() {
     let server = Server::start();

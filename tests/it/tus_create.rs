@@ -25,6 +25,7 @@ fn ledgers(server: &Server) -> Vec<std::path::PathBuf> {
 }
 
 // TUS-CREATE-01
+// spec: TUS-6
 #[test]
 fn an_upload_is_made_and_takes_no_room_yet() {
     let server = Server::start();
@@ -36,6 +37,7 @@ fn an_upload_is_made_and_takes_no_room_yet() {
 }
 
 // TUS-CREATE-02
+// spec: CORE-6
 #[test]
 fn no_header_of_a_client_names_our_address() {
     let server = Server::start();
@@ -59,6 +61,7 @@ fn no_header_of_a_client_names_our_address() {
 }
 
 // TUS-CREATE-03
+// spec: TUS-8
 #[test]
 fn an_empty_upload_is_complete_at_once() {
     let server = Server::start();
@@ -75,6 +78,7 @@ fn an_empty_upload_is_complete_at_once() {
 }
 
 // TUS-CREATE-04, TUS-CREATE-05, TUS-CREATE-06, TUS-CREATE-07
+// spec: TUS-7, CORE-2
 #[test]
 fn a_length_is_one_plain_number() {
     let server = Server::start();
@@ -91,6 +95,7 @@ fn a_length_is_one_plain_number() {
 }
 
 // TUS-CREATE-08
+// spec: TUS-6
 #[test]
 fn a_length_is_a_promise_and_no_claim_on_the_disk() {
     let server = Server::start();
@@ -103,6 +108,7 @@ fn a_length_is_a_promise_and_no_claim_on_the_disk() {
 }
 
 // TUS-CREATE-09
+// spec: TUS-7, CORE-2
 #[test]
 fn no_file_is_that_long() {
     let forty = "9".repeat(40);
@@ -115,6 +121,7 @@ fn no_file_is_that_long() {
 }
 
 // TUS-CREATE-10
+// spec: TUS-7
 #[test]
 fn the_maximum_is_the_largest_length_taken() {
     let server = Server::with(&["--max-size=100"]);
@@ -145,6 +152,7 @@ fn what_libraries_add_does_no_harm() {
 }
 
 // TUS-CWU-01, TUS-CWU-02, TUS-CWU-06
+// spec: TUS-11, TUS-6
 #[test]
 fn a_post_may_bring_the_first_bytes() {
     let server = Server::start();
@@ -164,6 +172,7 @@ fn a_post_may_bring_the_first_bytes() {
 }
 
 // TUS-CWU-01 without a Content-Length
+// spec: TUS-11
 #[test]
 fn a_post_may_bring_them_chunked() {
     let server = Server::start();
@@ -174,6 +183,7 @@ fn a_post_may_bring_them_chunked() {
 }
 
 // TUS-CWU-03, TUS-CWU-05
+// spec: TUS-12, TUS-17
 #[test]
 fn a_body_that_cannot_be_kept_makes_no_upload() {
     let server = Server::start();
@@ -186,6 +196,7 @@ fn a_body_that_cannot_be_kept_makes_no_upload() {
 }
 
 // TUS-CWU-04
+// spec: TUS-18, TUS-11
 #[test]
 fn of_a_body_without_length_the_part_that_fits_is_kept() {
     let server = Server::start();
@@ -196,6 +207,7 @@ fn of_a_body_without_length_the_part_that_fits_is_kept() {
 }
 
 // TUS-CWU-06, third case
+// spec: TUS-7
 #[test]
 fn the_maximum_holds_for_bodies_too() {
     let server = Server::with(&["--max-size=10"]);
@@ -204,6 +216,7 @@ fn the_maximum_holds_for_bodies_too() {
 }
 
 // TUS-CWU-07
+// spec: TUS-11
 #[test]
 fn a_cut_body_is_kept_though_nobody_knows_its_url() {
     let server = Server::start();
@@ -224,6 +237,7 @@ fn a_cut_body_is_kept_though_nobody_knows_its_url() {
 }
 
 // TUS-CWU-08
+// spec: CORE-9
 #[test]
 fn only_a_good_request_is_asked_to_go_on() {
     let server = Server::with(&["--max-size=100"]);
@@ -248,6 +262,7 @@ fn only_a_good_request_is_asked_to_go_on() {
 }
 
 // A large first body crosses many chunks.
+// spec: TUS-11
 #[test]
 fn a_large_first_body_is_as_good_as_a_patch() {
     let server = Server::start();
@@ -266,4 +281,23 @@ fn the_base_path_can_be_another() {
     let answer = server.ask(&asked).expect(201);
     assert!(answer.needs("Location").starts_with("/a/b/"), "{answer:?}");
     assert!(!answer.needs("Location").starts_with(FILES));
+}
+
+// spec: TUS-10
+#[test]
+fn metadata_comes_back_as_it_was_sent() {
+    let server = Server::start();
+    for text in ["filename d29ybGQudHh0,is_confidential", "b Yg==, a YQ==", "a"] {
+        let answer = server.ask(&create(11).header("Upload-Metadata", text)).expect(201);
+        let head = Upload::from_answer(&server, &answer).head().expect(200);
+        assert_eq!(head.header("Upload-Metadata"), Some(text));
+    }
+    let nothing = Upload::new(&server, 11).head().expect(200);
+    assert_eq!(nothing.header("Upload-Metadata"), None);
+    let server = Server::start();
+    for text in ["a !!!", "a YQ", "a YQ==,", ",b Yg==", "a YQ==,a Yg==", "a  YQ==", "a -_-_"] {
+        let asked = create(11).header("Upload-Metadata", text);
+        refuses(&server, &asked, 400);
+        server.ask(&asked).refused_as(400, "malformed-metadata");
+    }
 }

@@ -33,6 +33,7 @@ fn is_in(answer: &Answer, hours: u64) {
 }
 
 // TUS-EXP-01
+// spec: TUS-24
 #[test]
 fn an_unfinished_upload_says_when_it_goes_and_a_finished_one_does_not() {
     let server = Server::with(&["--expire-after=3h"]);
@@ -48,6 +49,7 @@ fn an_unfinished_upload_says_when_it_goes_and_a_finished_one_does_not() {
 }
 
 // TUS-EXP-02
+// spec: TUS-24
 #[test]
 fn every_answer_to_a_patch_tells_it() {
     let server = Server::with(&["--expire-after=3h"]);
@@ -64,6 +66,7 @@ fn every_answer_to_a_patch_tells_it() {
 }
 
 // TUS-EXP-03
+// spec: TUS-25
 #[test]
 fn bytes_move_the_deadline_and_words_do_not() {
     let server = Server::with(&["--expire-after=3h"]);
@@ -86,6 +89,7 @@ fn is_gone(server: &Server, url: &str) {
 }
 
 // TUS-EXP-04
+// spec: TUS-26, TUS-14
 #[test]
 fn past_the_deadline_it_is_gone_before_any_sweep() {
     let mut server = Server::with(&["--expire-after=100ms", "--reap-every=1h"]);
@@ -97,6 +101,7 @@ fn past_the_deadline_it_is_gone_before_any_sweep() {
 }
 
 // TUS-EXP-04, TUS-PATCH-13
+// spec: TUS-26, STORE-17
 #[test]
 fn the_sweep_takes_the_bytes_and_leaves_the_word() {
     let mut server = Server::with(&["--expire-after=100ms", "--reap-every=50ms"]);
@@ -108,6 +113,7 @@ fn the_sweep_takes_the_bytes_and_leaves_the_word() {
 }
 
 // TUS-EXP-05
+// spec: STORE-6, STORE-17
 #[test]
 fn a_finished_upload_stays() {
     let server = Server::with(&["--expire-after=100ms", "--reap-every=20ms"]);
@@ -119,6 +125,7 @@ fn a_finished_upload_stays() {
 }
 
 // TUS-EXP-06
+// spec: TUS-25, STORE-17
 #[test]
 fn a_running_patch_is_not_cut() {
     let server = Server::with(&["--expire-after=300ms", "--reap-every=20ms"]);
@@ -135,6 +142,7 @@ fn a_running_patch_is_not_cut() {
 }
 
 // TUS-EXP-06: its bytes move the deadline though it is cut.
+// spec: TUS-25
 #[test]
 fn the_bytes_of_a_cut_patch_move_the_deadline() {
     let server = Server::with(&["--expire-after=1s", "--reap-every=20ms"]);
@@ -169,6 +177,7 @@ fn staged(server: &mut Server) -> [PathBuf; 2] {
 }
 
 // TUS-EXP-08
+// spec: STORE-17, STORE-6
 #[test]
 fn what_nobody_owns_is_swept_and_what_is_not_ours_stays() {
     let mut server = Server::with(&["--reap-every=50ms"]);

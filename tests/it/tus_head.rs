@@ -8,6 +8,7 @@ use crate::{
 };
 
 // TUS-HEAD-01, TUS-HEAD-03
+// spec: TUS-13
 #[test]
 fn it_tells_offset_and_length_and_is_not_kept_by_caches() {
     let server = Server::start();
@@ -25,6 +26,7 @@ fn it_tells_offset_and_length_and_is_not_kept_by_caches() {
 }
 
 // TUS-HEAD-01: the answer has no body, or the next one on the connection would be misread.
+// spec: TUS-13, CORE-1
 #[test]
 fn it_has_no_body() {
     let server = Server::start();
@@ -38,6 +40,7 @@ fn it_has_no_body() {
 }
 
 // TUS-HEAD-02
+// spec: TUS-14
 #[test]
 fn what_is_not_there_has_no_offset() {
     let server = Server::with(&["--expire-after=50ms", "--reap-every=1h"]);
@@ -55,6 +58,7 @@ fn what_is_not_there_has_no_offset() {
 }
 
 // TUS-HEAD-02: after the sweep too.
+// spec: TUS-14, TUS-26
 #[test]
 fn a_swept_upload_is_gone_and_not_unknown() {
     let server = Server::with(&["--expire-after=50ms", "--reap-every=50ms"]);
@@ -69,6 +73,7 @@ fn a_swept_upload_is_gone_and_not_unknown() {
 }
 
 // TUS-HEAD-04
+// spec: TUS-25
 #[test]
 fn a_look_does_not_keep_an_upload_alive() {
     let server = Server::with(&["--expire-after=1h"]);
@@ -91,6 +96,7 @@ fn it_does_not_fail_while_the_reaper_runs_or_others_stall() {
 }
 
 // TUS-HEAD-05: a stop lets an open connection ask, or closes it; it never answers 5xx.
+// spec: CORE-15
 #[test]
 fn during_a_drain_it_is_answered_or_not_at_all() {
     let mut server = Server::with(&["--shutdown-timeout=2s"]);

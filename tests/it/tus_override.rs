@@ -12,6 +12,7 @@ fn as_post(mut request: Request, method: &str) -> Request {
 }
 
 // TUS-OVR-01
+// spec: TUS-4
 #[test]
 fn a_post_can_be_a_patch_or_a_delete() {
     let server = Server::start();
@@ -29,6 +30,7 @@ fn a_post_can_be_a_patch_or_a_delete() {
 }
 
 // TUS-OVR-02
+// spec: TUS-4
 #[test]
 fn a_post_as_head_promises_no_body() {
     let server = Server::start();
@@ -43,6 +45,7 @@ fn a_post_as_head_promises_no_body() {
 }
 
 // TUS-OVR-03
+// spec: TUS-4
 #[test]
 fn a_safe_method_stays_safe() {
     let server = Server::start();
@@ -59,6 +62,7 @@ fn a_safe_method_stays_safe() {
 }
 
 // TUS-OVR-04
+// spec: TUS-4
 #[test]
 fn the_name_of_the_method_is_exact() {
     let server = Server::start();
@@ -74,6 +78,7 @@ fn the_name_of_the_method_is_exact() {
 }
 
 // TUS-OVR-05
+// spec: TUS-4
 #[test]
 fn the_rules_are_those_of_the_method_that_is_meant() {
     let server = Server::start();

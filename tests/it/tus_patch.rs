@@ -9,6 +9,7 @@ use crate::{
 };
 
 // TUS-PATCH-01
+// spec: TUS-15
 #[test]
 fn bytes_are_added_and_counted() {
     let server = Server::start();
@@ -23,6 +24,7 @@ fn bytes_are_added_and_counted() {
 }
 
 // TUS-PATCH-02
+// spec: TUS-15
 #[test]
 fn any_split_gives_the_same_file() {
     let server = Server::start();
@@ -69,6 +71,7 @@ fn the_name_carries_the_composite_digest() {
 }
 
 // TUS-PATCH-03
+// spec: TUS-19
 #[test]
 fn complete_means_visible() {
     let server = Server::start();
@@ -81,6 +84,7 @@ fn complete_means_visible() {
 }
 
 // TUS-PATCH-04
+// spec: TUS-16
 #[test]
 fn another_offset_is_a_conflict_that_names_the_right_one() {
     let server = Server::start();
@@ -97,6 +101,7 @@ fn another_offset_is_a_conflict_that_names_the_right_one() {
 }
 
 // TUS-PATCH-05, TUS-PATCH-06
+// spec: CORE-2
 #[test]
 fn a_malformed_offset_is_refused() {
     let server = Server::start();
@@ -111,6 +116,7 @@ fn a_malformed_offset_is_refused() {
 }
 
 // TUS-PATCH-07, TUS-PATCH-14
+// spec: TUS-12, CORE-3
 #[test]
 fn other_media_types_and_codings_are_refused() {
     let server = Server::start();
@@ -125,6 +131,7 @@ fn other_media_types_and_codings_are_refused() {
 }
 
 // TUS-PATCH-08
+// spec: CORE-3
 #[test]
 fn the_media_type_is_taken_in_any_case_and_with_parameters() {
     let server = Server::start();
@@ -140,6 +147,7 @@ fn the_media_type_is_taken_in_any_case_and_with_parameters() {
 }
 
 // TUS-PATCH-09
+// spec: TUS-17
 #[test]
 fn more_than_the_length_is_refused_before_it_is_stored() {
     let server = Server::start();
@@ -148,6 +156,7 @@ fn more_than_the_length_is_refused_before_it_is_stored() {
 }
 
 // TUS-PATCH-10
+// spec: TUS-18
 #[test]
 fn of_a_body_without_length_the_part_that_fits_is_kept() {
     let server = Server::start();
@@ -157,6 +166,7 @@ fn of_a_body_without_length_the_part_that_fits_is_kept() {
 }
 
 // TUS-PATCH-11
+// spec: TUS-20
 #[test]
 fn confirming_a_finished_upload_finishes_nothing_twice() {
     let server = Server::start();
@@ -170,6 +180,7 @@ fn confirming_a_finished_upload_finishes_nothing_twice() {
 }
 
 // TUS-PATCH-12
+// spec: TUS-17
 #[test]
 fn a_finished_upload_takes_no_more() {
     let server = Server::start();
@@ -181,6 +192,7 @@ fn a_finished_upload_takes_no_more() {
 }
 
 // TUS-PATCH-13: 410 is in tus_expire.
+// spec: TUS-14
 #[test]
 fn what_is_not_there_takes_nothing() {
     let server = Server::start();

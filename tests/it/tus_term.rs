@@ -7,6 +7,7 @@ use crate::{
 };
 
 // TUS-TERM-01, TUS-TERM-02
+// spec: TUS-27, TUS-14
 #[test]
 fn nothing_is_left_of_a_terminated_upload() {
     let mut server = Server::start();
@@ -31,6 +32,7 @@ fn nothing_is_left_of_a_terminated_upload() {
 }
 
 // TUS-TERM-03; the stalled PATCH is in takeover
+// spec: TUS-22
 #[test]
 fn a_running_patch_ends() {
     let server = Server::start();
@@ -56,6 +58,7 @@ fn a_running_patch_ends() {
 }
 
 // TUS-TERM-04
+// spec: TUS-27
 #[test]
 fn a_running_download_gets_every_byte() {
     let server = Server::start();

@@ -9,6 +9,7 @@ fn ask(query: &str) -> Request {
 }
 
 // CHUNK-CHECK-01
+// spec: CHUNK-5
 #[test]
 fn an_unknown_file_has_no_chunk() {
     let server = Server::start();
@@ -20,6 +21,7 @@ fn an_unknown_file_has_no_chunk() {
 }
 
 // CHUNK-CHECK-02
+// spec: CHUNK-5
 #[test]
 fn a_stored_chunk_is_told_with_its_digest() {
     let server = Server::start();
@@ -37,6 +39,7 @@ fn a_stored_chunk_is_told_with_its_digest() {
 }
 
 // CHUNK-CHECK-03
+// spec: CHUNK-5, CHUNK-16
 #[test]
 fn half_a_chunk_does_not_count() {
     let server = Server::start();
@@ -52,6 +55,7 @@ fn half_a_chunk_does_not_count() {
 }
 
 // CHUNK-CHECK-04
+// spec: CHUNK-5
 #[test]
 fn after_the_merge_every_chunk_exists() {
     let mut server = Server::start();
@@ -68,6 +72,7 @@ fn after_the_merge_every_chunk_exists() {
 }
 
 // CHUNK-CHECK-05
+// spec: CHUNK-1
 #[test]
 fn a_hash_is_8_to_64_hex_digits() {
     let server = Server::start();
@@ -93,6 +98,7 @@ fn a_hash_is_8_to_64_hex_digits() {
 }
 
 // CHUNK-CHECK-06
+// spec: CHUNK-4
 #[test]
 fn an_index_is_a_plain_number_below_the_total() {
     let server = Server::start();
@@ -110,6 +116,7 @@ fn an_index_is_a_plain_number_below_the_total() {
 }
 
 // CHUNK-CHECK-07
+// spec: CHUNK-2
 #[test]
 fn two_uploads_of_one_hash_are_told_apart_by_name() {
     let server = Server::start();
@@ -123,9 +130,28 @@ fn two_uploads_of_one_hash_are_told_apart_by_name() {
 }
 
 // CHUNK-CHECK-08, second half
+// spec: CORE-4
 #[test]
 fn check_is_a_question() {
     let server = Server::start();
     let asked = Request::new("POST", "/upload/check?hash=0123456789abcdef&index=0");
     server.ask(&asked).refused(405).needs("Allow");
+}
+
+// CHUNK-CHECK-08, first half
+// spec: CHUNK-5
+#[test]
+fn head_tells_by_its_status() {
+    let server = Server::start();
+    let parts = Parts::hello();
+    let probe = |index: usize, more: &str| {
+        let target = format!("/upload/check?{}&index={index}{more}", parts.name());
+        server.ask(&Request::new("HEAD", &target)).status
+    };
+    assert_eq!(probe(0, ""), 404);
+    parts.send(&server, 0);
+    assert_eq!((probe(0, ""), probe(1, "")), (200, 404));
+    let own = probe(0, &format!("&sha256={}", parts.digest(0)));
+    let other = probe(0, &format!("&sha256={}", parts.digest(1)));
+    assert_eq!((own, other), (200, 404));
 }

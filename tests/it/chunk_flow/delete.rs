@@ -5,6 +5,7 @@ use std::{thread, time::Duration};
 use crate::{chunks::Parts, client::Request, server::Server};
 
 // CHUNK-DEL-01
+// spec: CHUNK-26
 #[test]
 fn it_forgets_and_can_be_repeated() {
     let server = Server::start();
@@ -19,6 +20,7 @@ fn it_forgets_and_can_be_repeated() {
 }
 
 // CHUNK-DEL-02
+// spec: CHUNK-26, STORE-6
 #[test]
 fn a_merged_file_goes_too() {
     let mut server = Server::start();
@@ -56,6 +58,7 @@ fn a_running_chunk_does_not_come_back() {
 }
 
 // CHUNK-DEL-04
+// spec: CHUNK-2
 #[test]
 fn it_must_be_clear_what_goes() {
     let server = Server::start();

@@ -7,6 +7,7 @@ use crate::{
 };
 
 // CHUNK-LIM-02
+// spec: CHUNK-8
 #[test]
 fn a_file_too_large_is_refused_at_its_first_chunk() {
     let server = Server::with(&["--max-size=11"]);
@@ -17,6 +18,7 @@ fn a_file_too_large_is_refused_at_its_first_chunk() {
 }
 
 // CHUNK-LIM-02
+// spec: CHUNK-8
 #[test]
 fn numbers_of_chunks_and_their_sizes_have_limits() {
     let server = Server::start();
@@ -39,6 +41,7 @@ fn numbers_of_chunks_and_their_sizes_have_limits() {
 }
 
 // CHUNK-LIM-03
+// spec: CHUNK-4, CORE-4, CORE-5
 #[test]
 fn odd_requests_are_answered_or_ignored() {
     let server = Server::start();
@@ -48,6 +51,10 @@ fn odd_requests_are_answered_or_ignored() {
     let mut stray = parts.put(0);
     stray.target.push_str("&unknown=1&another");
     server.ask(&stray).expect(201);
+    for target in ["/upload/status/?hash=0123456789abcdef", "/upload/check/?hash=ffffffff&index=0"]
+    {
+        server.ask(&Request::new("GET", target)).expect(200);
+    }
     for target in ["/upload/x", "/merge/x", "/", "/upload/status/x"] {
         server.ask(&Request::new("GET", target)).expect(404);
     }
@@ -59,6 +66,7 @@ fn odd_requests_are_answered_or_ignored() {
 }
 
 // CHUNK-LIM-05
+// spec: CORE-13
 #[test]
 fn health_is_told() {
     Server::start().ask(&Request::new("GET", "/healthz")).expect(200);

@@ -1,6 +1,6 @@
 //! `POST /merge`.
 
-use std::{thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -71,6 +71,7 @@ fn refuses(server: &Server, parts: &Parts, request: &Request, status: u16) -> Va
 }
 
 // CHUNK-MERGE-01
+// spec: CHUNK-20, STORE-13
 #[test]
 fn a_merge_publishes_once_and_is_remembered() {
     let mut server = Server::start();
@@ -98,6 +99,7 @@ fn a_merge_publishes_once_and_is_remembered() {
 }
 
 // CHUNK-MERGE-02
+// spec: CHUNK-21
 #[test]
 fn missing_chunks_are_named() {
     let server = Server::start();
@@ -109,6 +111,7 @@ fn missing_chunks_are_named() {
 }
 
 // CHUNK-MERGE-03
+// spec: CHUNK-24, STORE-4
 #[test]
 fn a_wrong_digest_loses_nothing() {
     let server = Server::start();
@@ -123,6 +126,7 @@ fn a_wrong_digest_loses_nothing() {
 }
 
 // CHUNK-MERGE-04
+// spec: CHUNK-22
 #[test]
 fn both_forms_of_the_digest_are_known() {
     for (chunk_size, total, raw, hex) in VECTORS {
@@ -149,6 +153,7 @@ fn both_forms_of_the_digest_are_known() {
 }
 
 // CHUNK-MERGE-04, the fifth vector; CHUNK-MERGE-11
+// spec: CHUNK-22, CHUNK-7
 #[test]
 fn an_empty_file_is_one_empty_chunk() {
     for digest in [EMPTY.0, EMPTY.1] {
@@ -162,6 +167,7 @@ fn an_empty_file_is_one_empty_chunk() {
 }
 
 // CHUNK-MERGE-05
+// spec: CHUNK-23
 #[test]
 fn a_digest_has_several_spellings() {
     use base64::prelude::{BASE64_STANDARD, Engine};
@@ -181,6 +187,7 @@ fn a_digest_has_several_spellings() {
 }
 
 // CHUNK-MERGE-06
+// spec: CHUNK-24
 #[test]
 fn a_list_of_digests_names_the_bad_chunk() {
     let server = Server::start();
@@ -206,6 +213,7 @@ fn without_a_digest_nothing_is_compared() {
 }
 
 // CHUNK-MERGE-08
+// spec: CHUNK-21, CHUNK-2
 #[test]
 fn the_upload_must_be_known_and_meant() {
     let server = Server::start();
@@ -226,6 +234,7 @@ fn the_upload_must_be_known_and_meant() {
 }
 
 // CHUNK-MERGE-08
+// spec: CHUNK-21
 #[test]
 fn what_expired_cannot_be_merged() {
     let server = Server::with(&["--expire-after=100ms", "--reap-every=1h"]);
@@ -236,6 +245,7 @@ fn what_expired_cannot_be_merged() {
 }
 
 // CHUNK-MERGE-09
+// spec: CHUNK-20
 #[test]
 fn the_body_is_a_small_object() {
     let server = Server::start();
@@ -277,6 +287,7 @@ fn the_order_is_that_of_positions() {
 }
 
 // CHUNK-MERGE-12
+// spec: STORE-15
 #[test]
 fn a_file_never_replaces_another() {
     let server = Server::start();
@@ -291,6 +302,7 @@ fn a_file_never_replaces_another() {
 }
 
 // CHUNK-MERGE-12
+// spec: STORE-13, STORE-14
 #[test]
 fn names_of_all_kinds_become_sane_ones() {
     let mut random = Random::seeded(13);
@@ -329,4 +341,50 @@ fn after_a_merge_the_file_is_all_there_is_on_disk() {
         let left = crate::disk::bytes_below(&server.data());
         assert!(left < parts.bytes.len() as u64 + 64 * 1024, "{left} bytes on disk");
     }
+}
+
+// A lock from outside makes the merge a long one.
+// spec: CHUNK-17, CHUNK-19, CHUNK-25
+#[test]
+fn while_a_merge_runs_others_are_told_where_to_ask() {
+    let server = Server::start();
+    let parts = complete(&server);
+    server.settled_uploads();
+    let ledger = fs::File::open(parts.as_upload(&server).ledger()).unwrap();
+    ledger.lock().unwrap();
+    let mut first = server.begin(&merge(&parts.merge_body()));
+    while parts.status(&server)["state"] != "merging" {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let refused = server.ask(&parts.put_bytes(0, b"HELLO?")).refused_as(409, "merging");
+    refused.needs("Retry-After");
+    let told = parts.merge(&server).expect(202);
+    assert_eq!(told.json(), json!({"state": "merging"}));
+    told.needs("Retry-After");
+    let status = server.ask(&Request::new("GET", told.needs("Location"))).expect(200).json();
+    assert_eq!(status["upload_id"], parts.status(&server)["upload_id"]);
+    ledger.unlock().unwrap();
+    // On a busy machine the first one may have lost its patience.
+    first.answer("POST").expect_one(&[201, 423]);
+    parts.merge(&server).expect_one(&[200, 201]);
+    assert_eq!(server.the_file(), b"hello world!");
+}
+
+// spec: STORE-16
+#[test]
+fn bytes_that_rotted_are_not_published() {
+    let server = Server::with(&["--verify-on-merge"]);
+    let parts = complete(&server);
+    server.settled_uploads();
+    let part = parts.as_upload(&server).folder().join("0.part");
+    let mut bytes = fs::read(&part).unwrap();
+    bytes[8] ^= 1;
+    fs::write(&part, bytes).unwrap();
+    let problem = parts.merge(&server).refused_as(409, "chunks-missing").json();
+    assert_eq!(problem["missing"], json!([1]));
+    assert!(server.finished().is_empty());
+    assert_eq!(parts.uploaded(&server), [0]);
+    parts.send(&server, 1);
+    parts.merge(&server).expect(201);
+    assert_eq!(server.the_file(), b"hello world!");
 }

@@ -45,6 +45,7 @@ fn tmp_is_empty(server: &Server) {
 }
 
 // CHUNK-PUT-01
+// spec: CHUNK-6
 #[test]
 fn a_raw_chunk_is_stored_as_it_is() {
     for method in ["POST", "PUT"] {
@@ -60,6 +61,7 @@ fn a_raw_chunk_is_stored_as_it_is() {
 }
 
 // CHUNK-PUT-02
+// spec: CHUNK-12
 #[test]
 fn a_form_brings_the_same_wherever_its_fields_stand() {
     let fields = Parts::hello().fields(0);
@@ -76,6 +78,7 @@ fn a_form_brings_the_same_wherever_its_fields_stand() {
 }
 
 // CHUNK-PUT-02
+// spec: CHUNK-12
 #[test]
 fn the_file_of_a_form_has_two_names() {
     let server = Server::start();
@@ -87,6 +90,7 @@ fn the_file_of_a_form_has_two_names() {
 }
 
 // CHUNK-PUT-03
+// spec: CHUNK-13
 #[test]
 fn the_same_chunk_again_is_known() {
     let server = Server::start();
@@ -100,6 +104,7 @@ fn the_same_chunk_again_is_known() {
 }
 
 // CHUNK-PUT-04
+// spec: CHUNK-13
 #[test]
 fn newer_bytes_win_while_receiving() {
     let server = Server::start();
@@ -119,6 +124,7 @@ fn newer_bytes_win_while_receiving() {
 }
 
 // CHUNK-PUT-05
+// spec: CHUNK-6
 #[test]
 fn chunks_come_in_any_order_and_at_once() {
     let server = Server::start();
@@ -144,6 +150,7 @@ fn chunks_come_in_any_order_and_at_once() {
 }
 
 // CHUNK-PUT-06
+// spec: CHUNK-7
 #[test]
 fn both_ways_to_count_the_last_chunk_are_legal() {
     let parts = |size: usize, chunk_size, total| {
@@ -175,6 +182,7 @@ fn both_ways_to_count_the_last_chunk_are_legal() {
 }
 
 // CHUNK-PUT-07
+// spec: CHUNK-11
 #[test]
 fn a_chunk_has_exactly_its_length() {
     let server = Server::start();
@@ -194,6 +202,7 @@ fn a_chunk_has_exactly_its_length() {
 }
 
 // CHUNK-PUT-08
+// spec: CHUNK-16, CORE-10
 #[test]
 fn a_chunk_that_does_not_come_whole_leaves_nothing() {
     let server = Server::with(&["--idle-timeout=300ms"]);
@@ -218,6 +227,7 @@ fn a_chunk_that_does_not_come_whole_leaves_nothing() {
 }
 
 // CHUNK-PUT-09
+// spec: CHUNK-10
 #[test]
 fn a_raw_chunk_says_its_length_and_type() {
     let server = Server::start();
@@ -238,6 +248,7 @@ fn with_parameter(parts: &Parts, name: &str, values: &[&str]) -> Request {
 }
 
 // CHUNK-PUT-10
+// spec: CHUNK-4, CORE-2
 #[test]
 fn each_parameter_is_there_once_and_plain() {
     let server = Server::start();
@@ -266,6 +277,7 @@ fn each_parameter_is_there_once_and_plain() {
 }
 
 // CHUNK-PUT-11
+// spec: STORE-13, CHUNK-1
 #[test]
 fn a_file_without_name_is_called_by_its_id() {
     let server = Server::start();
@@ -279,6 +291,7 @@ fn a_file_without_name_is_called_by_its_id() {
 }
 
 // CHUNK-PUT-12
+// spec: CHUNK-9
 #[test]
 fn the_first_request_fixes_the_layout() {
     let server = Server::start();
@@ -299,6 +312,7 @@ fn the_first_request_fixes_the_layout() {
 }
 
 // CHUNK-PUT-13
+// spec: CHUNK-1
 #[test]
 fn two_names_make_two_uploads() {
     let server = Server::start();
@@ -342,6 +356,7 @@ fn digests(parts: &Parts, bytes: &[u8]) -> Vec<Request> {
 }
 
 // CHUNK-PUT-14
+// spec: CHUNK-14
 #[test]
 fn a_digest_is_compared_however_it_comes() {
     for (right, wrong) in
@@ -366,6 +381,7 @@ fn is_stored(answer: &Answer) {
 }
 
 // CHUNK-PUT-14: the digest of the stored chunk, over other bytes.
+// spec: CHUNK-14
 #[test]
 fn a_right_digest_over_wrong_bytes_replaces_nothing() {
     let server = Server::start();
@@ -377,6 +393,7 @@ fn a_right_digest_over_wrong_bytes_replaces_nothing() {
 }
 
 // CHUNK-PUT-15
+// spec: CHUNK-14
 #[test]
 fn a_digest_that_says_nothing_is_refused_or_ignored() {
     let server = Server::start();
@@ -399,6 +416,7 @@ fn a_digest_that_says_nothing_is_refused_or_ignored() {
 }
 
 // CHUNK-PUT-16
+// spec: CHUNK-12
 #[test]
 fn a_form_has_one_file_and_few_small_fields() {
     let server = Server::start();
@@ -420,6 +438,7 @@ fn a_form_has_one_file_and_few_small_fields() {
 }
 
 // CHUNK-PUT-16
+// spec: CHUNK-12
 #[test]
 fn query_and_form_may_say_the_same() {
     let server = Server::start();
@@ -432,6 +451,7 @@ fn query_and_form_may_say_the_same() {
 }
 
 // CHUNK-PUT-17
+// spec: STORE-14, CHUNK-1
 #[test]
 fn a_file_name_is_data() {
     let server = Server::start();
@@ -457,6 +477,7 @@ fn a_file_name_is_data() {
 }
 
 // CHUNK-PUT-18
+// spec: CHUNK-17
 #[test]
 fn a_merged_file_takes_what_it_has_and_nothing_else() {
     let server = Server::start();
@@ -486,6 +507,7 @@ fn after_expiry_a_new_upload_begins() {
 }
 
 // CHUNK-PUT-19, first third
+// spec: CHUNK-6
 #[test]
 fn the_tag_of_a_chunk_is_its_digest() {
     let server = Server::start();
@@ -494,4 +516,50 @@ fn the_tag_of_a_chunk_is_its_digest() {
         let answer = server.ask(&parts.put(0)).expect(status);
         assert_eq!(answer.needs("ETag"), format!("\"{HELLO}\""));
     }
+}
+
+// CHUNK-PUT-12: what is fixed need not be said again.
+// spec: CHUNK-9
+#[test]
+fn later_chunks_may_leave_the_layout_out() {
+    let server = Server::start();
+    let parts = Parts::hello();
+    let short = |index: usize| {
+        let target = format!("/upload?{}&index={index}", parts.name());
+        let put = Request::new("PUT", &target).header("Content-Type", "application/octet-stream");
+        put.body(parts.chunk(index))
+    };
+    server.ask(&short(1)).refused(400);
+    parts.send(&server, 0);
+    server.ask(&short(1)).expect(201);
+    let other = with_parameter(&parts, "size", &["11"]);
+    let problem = server.ask(&other).refused_as(409, "upload-metadata-mismatch").json();
+    let members = ["field", "stored", "given"].map(|name| problem[name].to_string());
+    assert_eq!(members, ["\"size\"", "12", "11"], "{problem}");
+    parts.merge(&server).expect(201);
+}
+
+// CHUNK-PUT-19, the other two thirds
+// spec: CHUNK-15
+#[test]
+fn conditions_are_held_against_the_tag() {
+    let server = Server::start();
+    let parts = Parts::hello();
+    let (own, other) = (format!("\"{HELLO}\""), format!("\"{}\"", parts.digest(1)));
+    let put = |bytes: &[u8], name: &str, value: &str| {
+        server.ask(&parts.put_bytes(0, bytes).header(name, value))
+    };
+    for value in ["*", &own, &other] {
+        put(b"hello ", "If-Match", value).refused_as(412, "precondition-failed");
+    }
+    assert!(server.uploads().is_empty());
+    put(b"hello ", "If-None-Match", "*").expect(201);
+    for (name, value) in [("If-None-Match", "*"), ("If-None-Match", &own), ("If-Match", &other)] {
+        let answer = put(b"hullo ", name, value).refused_as(412, "precondition-failed");
+        assert_eq!(answer.header("ETag"), Some(own.as_str()));
+        assert_eq!(parts.check(&server, 0)["sha256"], HELLO);
+    }
+    put(b"hullo ", "If-Match", &own).expect(201);
+    put(b"hello ", "If-None-Match", &own).expect(201);
+    assert_eq!(parts.check(&server, 0)["sha256"], HELLO);
 }

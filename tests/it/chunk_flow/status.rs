@@ -25,6 +25,7 @@ fn is_none(status: &Value) {
 }
 
 // CHUNK-STATUS-01
+// spec: CHUNK-19
 #[test]
 fn of_what_is_not_there_nothing_is_stored() {
     let server = Server::start();
@@ -38,6 +39,7 @@ fn of_what_is_not_there_nothing_is_stored() {
 }
 
 // CHUNK-STATUS-01
+// spec: CHUNK-19
 #[test]
 fn of_what_expired_nothing_is_stored() {
     let server = Server::with(&["--expire-after=100ms", "--reap-every=1h"]);
@@ -48,6 +50,7 @@ fn of_what_expired_nothing_is_stored() {
 }
 
 // CHUNK-STATUS-02
+// spec: CHUNK-18
 #[test]
 fn it_tells_what_is_there_and_what_is_missing() {
     let server = Server::start();
@@ -78,6 +81,7 @@ fn it_tells_what_is_there_and_what_is_missing() {
 }
 
 // CHUNK-STATUS-03
+// spec: CHUNK-19
 #[test]
 fn it_tells_the_phase() {
     let server = Server::start();
@@ -97,6 +101,7 @@ fn it_tells_the_phase() {
 }
 
 // CHUNK-STATUS-04
+// spec: CHUNK-18
 #[test]
 fn by_id_it_is_the_same() {
     let server = Server::start();
@@ -112,6 +117,7 @@ fn by_id_it_is_the_same() {
 }
 
 // CHUNK-STATUS-04: 10,000 chunks, sent over a few connections.
+// spec: CHUNK-18
 #[test]
 fn ten_thousand_chunks_are_listed_in_order_and_soon() {
     let server = Server::with(&["--durability=none"]);
@@ -139,6 +145,7 @@ fn ten_thousand_chunks_are_listed_in_order_and_soon() {
 }
 
 // CHUNK-STATUS-05
+// spec: CHUNK-2
 #[test]
 fn it_must_be_clear_which_upload_is_meant() {
     let server = Server::start();
