@@ -257,12 +257,12 @@ impl Held {
         }
     }
 
-    /// Waits until the tail's part is on the disk. A failed fsync is final: what this hold stored may be gone although
-    /// it can still be read, so it is asked for again.
+    /// Waits until the tail's part is on the disk. A failed fsync is final: what this hold stored
+    /// may be gone although it can still be read, so it is asked for again.
     fn sync_or_lose(&mut self, tail: &Tail) -> Result<(), HoldError> {
         let lost = std::mem::take(&mut self.unsynced);
         let Err(error) = tail.blob()?.sync() else { return Ok(()) };
-        tracing::error!(id = %self.id(), %error, "could not flush a part; its new bytes are asked for again");
+        tracing::error!(id = %self.id(), %error, "could not flush a part; asking for its bytes again");
         tail.blob()?.truncate(tail.base)?;
         self.drop_chunks(&lost)?;
         Err(error.into())
@@ -285,7 +285,7 @@ impl Held {
         if tail.is_open() {
             tail.blob()?.truncate(end)?;
             if self.durability() == Durability::Ack {
-                // Also where the tail itself is not kept: chunks in front of it lie in the same part.
+                // Also where the tail is not kept: chunks in front of it lie in the same part.
                 self.sync_or_lose(&tail)?;
             }
         }
@@ -310,7 +310,8 @@ impl Held {
         }
     }
 
-    /// Writes down the length of an upload that had none. Bytes that end with it are a whole chunk now.
+    /// Writes down the length of an upload that had none. Bytes that end with it are a whole chunk
+    /// now.
     pub fn declare(&mut self, length: Length, hashing: Hashing) -> Result<(), HoldError> {
         let stored = self.offset().map_err(law)?;
         if stored > length.end() {
@@ -438,7 +439,8 @@ impl Held {
         self.certainty = Certainty::InDoubt;
     }
 
-    /// Work that leaves ledger, bytes and memory in agreement only if it succeeds. An earlier doubt stays.
+    /// Work that leaves ledger, bytes and memory in agreement only if it succeeds. An earlier doubt
+    /// stays.
     pub fn all_or_doubt<T, E>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, E>,

@@ -7,6 +7,8 @@
 mod held;
 mod reconcile;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
@@ -306,7 +308,8 @@ impl Holds {
         }
     }
 
-    /// An id that is derived from a key comes again, and a power loss may have taken its ledger and left its bytes.
+    /// An id that is derived from a key comes again, and a power loss may have taken its ledger and
+    /// left its bytes.
     fn clear_ground(&self, created: &Versioned) -> Result<(), HoldError> {
         let manifest = created.record.manifest();
         if manifest.key.is_none() {
@@ -353,8 +356,8 @@ impl Holds {
         }
     }
 
-    /// Bytes behind the sealed prefix, as the sizes of the parts say that may hold them: the one that the prefix ends
-    /// in, or one of their own.
+    /// Bytes behind the sealed prefix, as the sizes of the parts say that may hold them: the one
+    /// that the prefix ends in, or one of their own.
     fn visible_tail(&self, current: &Versioned) -> Result<u64, HoldError> {
         let record = &*current.record;
         let id = &record.manifest().id;

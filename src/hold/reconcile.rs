@@ -209,8 +209,8 @@ impl Held {
         Ok(parts.into_iter().map(|StoredPart { part, size }| (part, size)).collect())
     }
 
-    /// After a power loss only a promised tail is trusted, and only if its bytes are those that were promised. Whatever
-    /// else lies there is cut off, also whole chunks that were never sealed.
+    /// After a power loss only a promised tail is trusted, and only if its bytes are those that were
+    /// promised. Whatever else lies there is cut off, also whole chunks that were never sealed.
     fn check_tail(&self) -> Result<(), HoldError> {
         let Some(tail) = self.tail_candidate()? else { return Ok(()) };
         let blob = self.storage().open_part(self.id(), tail.part)?;

@@ -5,6 +5,8 @@
 //! blocks a thread; the file lock is taken on a blocking thread by whoever has the first.
 
 mod file;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! A bench for the rooms that move bytes: everything but the socket, over stores that fail on demand.
+//! A bench for the rooms that move bytes: all but the socket, over stores that fail on demand.
 
 mod script;
 mod state;
@@ -20,7 +20,7 @@ pub(crate) use self::{
 use crate::{
     clock::{Clock, ManualClock, SystemClock},
     durable::Durability,
-    hold::{Hashing, HoldError, HoldOptions, Holds},
+    hold::{Hashing, HoldOptions, Holds},
     ingest::{
         Append, Appended, ChunkFate, ChunkPut, ExpectedDigests, Ingest, IngestError, IngestOptions,
         NewUpload, NoBytes, View,
@@ -382,6 +382,7 @@ pub(crate) fn part(first: u64) -> PartId {
     PartId::new(chunk(first))
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "a request may do without one")]
 pub(crate) fn layout(chunk_size: u64, length: u64, total: u64) -> Option<Layout> {
     let (size, length) = (ChunkSize::new(chunk_size).unwrap(), Length::new(length).unwrap());
     Some(Layout::by_total(size, length, ChunkCount::new(total).unwrap()).unwrap())
@@ -402,13 +403,4 @@ pub(crate) fn composite(bytes: &[u8], size: usize) -> Sha256Digest {
     let raw: Vec<u8> =
         bytes.chunks(size).flat_map(|chunk| *Sha256Digest::of(chunk).bytes()).collect();
     Sha256Digest::of(&raw)
-}
-
-/// Is it the error of a disk, or of a ledger that could not be written?
-pub(crate) fn is_io(error: &IngestError) -> bool {
-    matches!(
-        error,
-        IngestError::Hold(HoldError::Io(_))
-            | IngestError::Merge(MergeError::Hold(HoldError::Io(_)))
-    )
 }

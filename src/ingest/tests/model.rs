@@ -37,7 +37,8 @@ fn step() -> impl Strategy<Value = Step> {
     let salt = 0..3_u8;
     let parts = prop_oneof![Just(1), Just(2), Just(u64::MAX)];
     prop_oneof![
-        6 => (0..11_usize, salt.clone()).prop_map(|(bytes, salt)| Step::Append { bytes, off: 0, salt }),
+        6 => (0..11_usize, salt.clone())
+            .prop_map(|(bytes, salt)| Step::Append { bytes, off: 0, salt }),
         1 => (-5..6_i64).prop_map(|off| Step::Append { bytes: 3, off, salt: 0 }),
         4 => (0..8_usize, salt).prop_map(|(chunk, salt)| Step::Put { chunk, salt }),
         2 => Just(Step::Absorb),
@@ -273,7 +274,7 @@ fn run(medium: Medium, shape: (usize, bool, bool), steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 2000, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn memory_is_what_the_model_says(
@@ -285,7 +286,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 500, ..ProptestConfig::with_cases(100) })]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn a_disk_is_what_the_model_says(
