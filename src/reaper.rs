@@ -251,3 +251,6 @@ fn report(swept: &Result<Swept, HoldError>) {
         Err(error) => tracing::error!(%error, "sweep broken off"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@
 mod held;
 mod reconcile;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,

@@ -6,6 +6,8 @@
 //! thread by whoever has the first.
 
 mod file;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,

@@ -7,6 +7,8 @@
 
 mod absorb;
 mod publish;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{HashMap, HashSet},

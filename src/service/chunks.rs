@@ -216,4 +216,3 @@ fn md5_wanted(put: &ChunkPut) -> Hashing {
 fn plain(error: IngestError) -> Refusal {
     refuse(error, ChunkIndex::ZERO)
 }
-

@@ -21,7 +21,7 @@ pub(crate) use self::{
 use crate::{
     clock::{Clock, ManualClock, SystemClock},
     durable::Durability,
-    hold::{Hashing, HoldError, HoldOptions, Holds},
+    hold::{Hashing, HoldOptions, Holds},
     ingest::{
         Append, Appended, ChunkFate, ChunkPut, ExpectedDigests, Ingest, IngestError, IngestOptions,
         NewUpload, NoBytes, View,
@@ -383,6 +383,7 @@ pub(crate) fn part(first: u64) -> PartId {
     PartId::new(chunk(first))
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "a request may do without one")]
 pub(crate) fn layout(chunk_size: u64, length: u64, total: u64) -> Option<Layout> {
     let (size, length) = (ChunkSize::new(chunk_size).unwrap(), Length::new(length).unwrap());
     Some(Layout::by_total(size, length, ChunkCount::new(total).unwrap()).unwrap())
@@ -417,7 +418,7 @@ pub(crate) fn composite(bytes: &[u8], size: usize) -> Sha256Digest {
 pub(crate) fn is_io(error: &IngestError) -> bool {
     matches!(
         error,
-        IngestError::Hold(HoldError::Io(_))
-            | IngestError::Merge(MergeError::Hold(HoldError::Io(_)))
+        IngestError::Hold(crate::hold::HoldError::Io(_))
+            | IngestError::Merge(MergeError::Hold(crate::hold::HoldError::Io(_)))
     )
 }

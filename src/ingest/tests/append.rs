@@ -104,7 +104,7 @@ async fn fewer_bytes_than_announced_are_a_break_and_more_are_cut() {
     let bench = Bench::memory();
     let bytes = content(23, 5);
     let id = bench.create(Some(23)).await;
-    let short = Script::of(&bytes[..5]).then(Frame::Bytes(Default::default()), 3);
+    let short = Script::of(&bytes[..5]).then(Frame::Bytes(bytes::Bytes::new()), 3);
     let appended = bench.append(&id, 0, short).await.unwrap();
     assert_eq!((appended.end, appended.offset.get()), (End::Broken(Broken::Cut), 5));
 

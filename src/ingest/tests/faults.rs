@@ -1,5 +1,5 @@
-//! A disk that fails: for every call that a story makes, the same story with that call failing. What was
-//! acknowledged stays, and the upload can be completed with the right bytes.
+//! A disk that fails: for every call that a story makes, the same story with that call failing.
+//! What was acknowledged stays, and the upload can be completed with the right bytes.
 
 use std::collections::BTreeMap;
 
@@ -43,9 +43,8 @@ impl Trouble {
         match self {
             Self::Storage(failure) => bench.faults.fail_any(nth, failure),
             Self::ShortWrite => bench.faults.cut_write(nth, Failure::NoSpace),
-            Self::Ledger => bench.ledgers.fail(nth),
             Self::Crash => bench.faults.fail_any_from(nth, Failure::Device),
-            Self::LedgerCrash => bench.ledgers.fail(nth),
+            Self::Ledger | Self::LedgerCrash => bench.ledgers.fail(nth),
         }
         if matches!(self, Self::Crash | Self::LedgerCrash) {
             bench.ledgers.crash();
@@ -345,8 +344,8 @@ async fn whatever_fails_under_other_policies_what_was_told_stays() {
     }
 }
 
-/// A failed fsync is final: no good answer, and the bytes are asked for again instead of being flushed
-/// once more.
+/// A failed fsync is final: no good answer, and the bytes are asked for again instead of being
+/// flushed once more.
 #[tokio::test]
 async fn under_ack_a_failed_flush_takes_back_what_the_request_stored() {
     for medium in Medium::BOTH {

@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(epoch(&root, "b", true), first);
         // All that was known is lost once more.
         File::options().write(true).open(root.path().join(NAME)).unwrap().set_len(0).unwrap();
-        thread::sleep(std::time::Duration::from_millis(1100));
+        thread::sleep(Duration::from_millis(1100));
         assert!(epoch(&root, "b", true) > first);
     }
 

@@ -1,0 +1,271 @@
+//! What the broom takes, and what it leaves.
+
+use std::{
+    fs::File,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Reaper, ReaperOptions, Swept};
+use crate::{
+    hold::HoldError,
+    ingest::IngestError,
+    lock::Manner,
+    state::local::ledger_path,
+    testing::{Bench, Medium, content, layout, part},
+    upload::{Fact, FinalName, Phase, UploadId},
+};
+
+const HASH: &str = "00112233445566778899aabbccddeeff";
+const DAY: Duration = Duration::from_hours(24);
+const NOTHING: Swept = Swept { expired: 0, forgotten: 0, orphans: 0, staged: 0 };
+
+/// A reaper, and the uploads that it wants to see finished.
+fn reaper(bench: &Bench) -> (Reaper, Arc<Mutex<Vec<UploadId>>>) {
+    let resumed = Arc::new(Mutex::new(Vec::new()));
+    let (list, options) = (resumed.clone(), ReaperOptions { every: DAY, remember: DAY });
+    let reaper = Reaper::new(bench.holds.clone(), options, move |id| list.lock().unwrap().push(id));
+    (reaper, resumed)
+}
+
+async fn sweep(bench: &Bench) -> Swept {
+    reaper(bench).0.sweep().await.unwrap()
+}
+
+/// Sets a ledger's age, which the file system tells by the machine's clock.
+fn age(bench: &Bench, id: &UploadId, age: Duration) {
+    let ledger = ledger_path(&bench.folder().join("state"), id);
+    let now = crate::clock::Clock::now(&bench.clock).to_system_time();
+    File::options().append(true).open(ledger).unwrap().set_modified(now - age).unwrap();
+}
+
+async fn status(bench: &Bench, id: &UploadId) -> Result<Phase, IngestError> {
+    bench.ingest.status(id).await.map(|view| view.record.phase())
+}
+
+macro_rules! assert_gone {
+    ($bench:expr, $id:expr, $error:pat) => {
+        let status = status($bench, $id).await;
+        assert!(matches!(status, Err(IngestError::Hold($error))), "{status:?}");
+    };
+}
+
+#[tokio::test]
+async fn a_deadline_passes_whether_swept_or_not() {
+    for medium in Medium::BOTH {
+        let bench = Bench::build(medium, |_| {});
+        let id = bench.create(Some(14)).await;
+        bench.push(&id, 0, &content(11, 1)).await.unwrap();
+        bench.clock.advance(Duration::from_mins(59));
+        assert_eq!(sweep(&bench).await, NOTHING);
+        assert_eq!(status(&bench, &id).await.unwrap(), Phase::Receiving);
+        // A sign of life moves the deadline.
+        bench.push(&id, 11, b"x").await.unwrap();
+        bench.clock.advance(Duration::from_mins(59));
+        assert_eq!(sweep(&bench).await, NOTHING);
+        assert_eq!(bench.head(&id).await, 12);
+
+        bench.clock.advance(Duration::from_mins(2));
+        assert_gone!(&bench, &id, HoldError::Expired);
+        let late = bench.push(&id, 12, b"x").await;
+        assert!(matches!(late, Err(IngestError::Hold(HoldError::Expired))), "{late:?}");
+        if let Medium::Local = medium {
+            age(&bench, &id, Duration::from_hours(2));
+        }
+        assert_eq!(sweep(&bench).await, Swept { expired: 1, ..NOTHING });
+        assert_gone!(&bench, &id, HoldError::Expired);
+        assert!(bench.parts(&id).is_empty());
+        assert_eq!(sweep(&bench).await, NOTHING);
+    }
+}
+
+#[tokio::test]
+async fn a_tombstone_is_forgotten_after_its_time() {
+    for medium in Medium::BOTH {
+        let bench = Bench::build(medium, |_| {});
+        let id = bench.create(Some(14)).await;
+        let age_it = |hours| {
+            if let Medium::Local = medium {
+                age(&bench, &id, Duration::from_hours(hours));
+            }
+        };
+        bench.clock.advance(Duration::from_hours(2));
+        age_it(2);
+        assert_eq!(sweep(&bench).await, Swept { expired: 1, ..NOTHING });
+        bench.clock.advance(Duration::from_hours(23));
+        age_it(23);
+        assert_eq!(sweep(&bench).await, NOTHING);
+        assert_gone!(&bench, &id, HoldError::Expired);
+        bench.clock.advance(Duration::from_hours(2));
+        age_it(25);
+        assert_eq!(sweep(&bench).await, Swept { forgotten: 1, ..NOTHING });
+        assert_gone!(&bench, &id, HoldError::Unknown);
+    }
+}
+
+#[tokio::test]
+async fn who_is_held_is_left_alone() {
+    let bench = Bench::memory();
+    let id = bench.create(Some(14)).await;
+    let held = bench.holds.take(&id, Manner::Asking).await.unwrap();
+    bench.clock.advance(Duration::from_hours(2));
+    assert_eq!(sweep(&bench).await, NOTHING);
+    assert!(!held.is_wanted());
+    drop(held);
+    assert_eq!(sweep(&bench).await, Swept { expired: 1, ..NOTHING });
+}
+
+#[tokio::test]
+async fn a_finished_upload_stays_as_long_as_its_file() {
+    for medium in Medium::BOTH {
+        let bench = Bench::build(medium, |_| {});
+        let id = bench.create(Some(14)).await;
+        bench.push(&id, 0, &content(14, 1)).await.unwrap();
+        bench.clock.advance(DAY * 365);
+        if let Medium::Local = medium {
+            age(&bench, &id, DAY * 300);
+        }
+        assert_eq!(sweep(&bench).await, NOTHING);
+        assert_eq!(bench.download(&id).await, content(14, 1));
+        let name: FinalName = bench.status(&id).await.record.finished().unwrap().name.clone();
+        bench.storage().remove_finished(&name).unwrap();
+        assert_eq!(sweep(&bench).await, Swept { forgotten: 1, ..NOTHING });
+        assert_gone!(&bench, &id, HoldError::Unknown);
+    }
+}
+
+#[tokio::test]
+async fn an_expired_chunk_upload_gives_way_to_a_new_one() {
+    for swept in [false, true] {
+        let bench = Bench::memory();
+        for index in [0, 2] {
+            let at = usize::try_from(index).unwrap() * 4;
+            let bytes = &content(12, 1)[at..at + 4];
+            bench.put(HASH, (index, bytes), layout(4, 12, 3)).await.unwrap();
+        }
+        bench.clock.advance(Duration::from_hours(2));
+        if swept {
+            assert_eq!(sweep(&bench).await, Swept { expired: 1, ..NOTHING });
+        }
+        bench.put(HASH, (1, b"new!"), layout(4, 12, 3)).await.unwrap();
+        bench.settle().await;
+        let view = bench.status(&bench.id_of(HASH)).await;
+        assert_eq!((view.record.chunks().sealed(), view.offset.get()), (1, 0));
+        assert_eq!(bench.parts(&bench.id_of(HASH)), [("1.part".to_owned(), 4)]);
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_beyond_repair_is_forgotten_when_it_is_old() {
+    let mut bench = Bench::local();
+    let (marked, torn) = (bench.create(Some(14)).await, bench.create(Some(14)).await);
+    bench.force(&marked, [Fact::Corrupt]).await;
+    bench.push(&torn, 0, &content(11, 1)).await.unwrap();
+    let ledger = ledger_path(&bench.folder().join("state"), &torn);
+    let mut bytes = std::fs::read(&ledger).unwrap();
+    let middle = bytes.len() - 142;
+    bytes[middle] ^= 1;
+    std::fs::write(&ledger, bytes).unwrap();
+    bench.reopen().await;
+    bench.clock.advance(Duration::from_hours(23));
+    assert_eq!(sweep(&bench).await, NOTHING);
+    bench.clock.advance(Duration::from_hours(2));
+    assert_eq!(sweep(&bench).await, Swept { forgotten: 2, ..NOTHING });
+    for id in [marked, torn] {
+        assert_gone!(&bench, &id, HoldError::Unknown);
+        assert!(bench.parts(&id).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_owns_goes_when_it_is_old() {
+    let bench = Bench::local();
+    let alive = bench.create(Some(14)).await;
+    bench.push(&alive, 0, &content(6, 1)).await.unwrap();
+    let (young, old) = (orphan(&bench).await, orphan(&bench).await);
+    let staged = [bench.storage().stage().unwrap(), bench.storage().stage().unwrap()];
+    let now = crate::clock::Clock::now(&bench.clock).to_system_time();
+    let set_back = |path: std::path::PathBuf, age: Duration| {
+        File::open(path).unwrap().set_modified(now - age).unwrap();
+    };
+    let (uploads, tmp) = (bench.folder().join("uploads"), bench.folder().join("tmp"));
+    set_back(uploads.join(old.as_str()), Duration::from_mins(61));
+    set_back(uploads.join(young.as_str()), Duration::from_mins(59));
+    set_back(uploads.join(alive.as_str()), Duration::from_mins(61));
+    set_back(tmp.join(staged[0].token()), Duration::from_mins(61));
+    set_back(tmp.join(staged[1].token()), Duration::from_mins(59));
+    assert_eq!(sweep(&bench).await, Swept { orphans: 1, staged: 1, ..NOTHING });
+    assert!(bench.parts(&old).is_empty() && !bench.parts(&young).is_empty());
+    assert!(!tmp.join(staged[0].token()).try_exists().unwrap());
+    assert!(tmp.join(staged[1].token()).try_exists().unwrap());
+    assert_eq!(bench.head(&alive).await, 6);
+}
+
+/// Bytes without a ledger.
+async fn orphan(bench: &Bench) -> UploadId {
+    let id = bench.create(Some(14)).await;
+    bench.push(&id, 0, &content(3, 1)).await.unwrap();
+    bench.holds.state().forget(&id).unwrap();
+    id
+}
+
+#[tokio::test]
+async fn a_start_resumes_what_a_crash_interrupted() {
+    for medium in Medium::BOTH {
+        let mut bench = Bench::build(medium, |_| {});
+        // The last byte came, and the process died.
+        let whole = bench.create(Some(14)).await;
+        bench.plant(&whole, part(0), &content(14, 1));
+        bench.reopen().await;
+        let held = bench.holds.take(&whole, Manner::Asking).await.unwrap();
+        assert_eq!(held.record().phase(), Phase::Received);
+        drop(held);
+        // In the middle of appearing.
+        let merging = bench.create(Some(4)).await;
+        bench.plant(&merging, part(0), b"1234");
+        let name = FinalName::parse("world").unwrap();
+        bench.reopen().await;
+        bench.force(&merging, [Fact::Merging { name, form: None }]).await;
+        // Complete, but its client never asked; and one that is on its way.
+        bench.put(HASH, (0, b"1234"), layout(4, 4, 1)).await.unwrap();
+        let half = bench.create(Some(14)).await;
+        bench.push(&half, 0, b"12345").await.unwrap();
+        bench.reopen().await;
+
+        let (reaper, resumed) = reaper(&bench);
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(reaper.run(stop.clone()));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stop.cancel();
+        running.await.unwrap();
+        let mut resumed = resumed.lock().unwrap().clone();
+        resumed.sort();
+        let mut expected = vec![whole.clone(), merging.clone()];
+        expected.sort();
+        assert_eq!(resumed, expected);
+        for id in resumed {
+            bench.merge(&id).await.unwrap();
+        }
+        assert_eq!(bench.download(&whole).await, content(14, 1));
+        assert_eq!(bench.download(&merging).await, b"1234");
+    }
+}
+
+#[tokio::test]
+async fn a_reaper_is_woken_and_stopped() {
+    let bench = Bench::memory();
+    let id = bench.create(Some(14)).await;
+    let (reaper, _) = reaper(&bench);
+    let (trigger, stop) = (reaper.trigger(), CancellationToken::new());
+    let running = tokio::spawn(reaper.run(stop.clone()));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    bench.clock.advance(Duration::from_hours(2));
+    assert_eq!(bench.holds.state().load(&id).unwrap().record.phase(), Phase::Receiving);
+    trigger.notify_one();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(bench.holds.state().load(&id).unwrap().record.phase(), Phase::Expired);
+    stop.cancel();
+    running.await.unwrap();
+}
