@@ -24,6 +24,7 @@ async fn patch(bench: &Bench, id: &UploadId, at: u64, bytes: &[u8]) -> Response<
     let request = Request::builder()
         .method(Method::PATCH)
         .uri(format!("/files/{id}"))
+        .header("Host", "here")
         .header("Tus-Resumable", "1.0.0")
         .header("Upload-Offset", at)
         .header("Content-Type", "application/offset+octet-stream")

@@ -397,7 +397,7 @@ fn key(hash: &str) -> ChunkKey {
 pub(crate) fn chunk_put(hash: &str, index: u64, layout: Option<Layout>) -> ChunkPut {
     let (metadata, expected) = (String::new(), ExpectedDigests::default());
     ChunkPut {
-        condition: Default::default(),
+        condition: crate::ingest::Condition::default(),
         upload: None,
         key: key(hash),
         metadata,
