@@ -64,8 +64,3 @@ impl Stopwatch {
         self.0.elapsed()
     }
 }
-
-/// The moment `span` from now, for tokio's timers.
-pub fn timer_in(span: Duration) -> tokio::time::Instant {
-    tokio::time::Instant::now() + span
-}

@@ -1,6 +1,7 @@
 //! The only fsync, rename and unlink in the crate: one door to durability, visibility and oblivion.
 //!
-//! A failed fsync is never retried: the kernel may have dropped the pages and would report success the second time.
+//! A failed fsync is never retried: the kernel may have dropped the pages and would report success
+//! the second time.
 
 use std::{
     fs::{self, File},
@@ -23,8 +24,8 @@ pub enum Flush {
     Durable,
 }
 
-/// What a 2xx promises about power loss (protocol-spec.md, STORE). Whatever the policy, an answer survives the death
-/// of the process.
+/// What a 2xx promises about power loss (protocol-spec.md, STORE). Whatever the policy, an answer
+/// survives the death of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// Nothing.
@@ -117,8 +118,8 @@ fn absent_is_fine(done: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// Two steps instead of one: for a moment, or after a crash until the next try, the file has both names. A link, too,
-/// never replaces.
+/// Two steps instead of one: for a moment, or after a crash until the next try, the file has both
+/// names. A link, too, never replaces.
 fn publish_by_link(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists && same_file(from, to)? => {}

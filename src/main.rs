@@ -56,7 +56,7 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     tracing::info!(%address, "listening");
     tokio::select! {
         () = server.serve(drain.cancelled_owned()) => Ok(()),
-        () = quit.cancelled() => Err("a second signal came while running requests were ending".into()),
+        () = quit.cancelled() => Err("a second signal came before all requests had ended".into()),
     }
 }
 

@@ -22,7 +22,8 @@ const ABANDONED_AFTER: Duration = Duration::from_hours(1);
 /// When and what to sweep.
 #[derive(Debug, Clone, Copy)]
 pub struct ReaperOptions {
-    /// Time between two sweeps; up to an eighth of it is added by chance, so that processes do not sweep together.
+    /// Time between two sweeps; up to an eighth of it is added by chance, so that processes do not
+    /// sweep together.
     pub every: Duration,
     /// How long an expired upload is remembered, so that 410 can be told from 404.
     pub remember: Duration,
@@ -91,7 +92,8 @@ impl Reaper {
         self.options.every + self.options.every / 8 * u32::from(chance) / 256
     }
 
-    /// Looks at every upload that has bytes outside of `files/`; only those can have been interrupted.
+    /// Looks at every upload that has bytes outside of `files/`; only those can have been
+    /// interrupted.
     async fn resume_interrupted(&self) -> Result<(), HoldError> {
         let storage = self.holds.storage().clone();
         let uploads = blocking::run(move || storage.uploads()).await?;
@@ -151,6 +153,11 @@ impl Reaper {
                 self.holds.forget(&listed.id).await?;
                 return Ok(Fate::Forgotten);
             }
+            // A ledger that was never begun: its creation was cut off, and never answered.
+            Err(HoldError::Unknown) if listed.changed.plus(ABANDONED_AFTER) <= self.holds.now() => {
+                self.holds.forget(&listed.id).await?;
+                return Ok(Fate::Forgotten);
+            }
             Err(error) => return Err(error),
         };
         blocking::run(move || sweep_held(held, memory)).await
@@ -165,10 +172,13 @@ impl Reaper {
             let staged = holds.storage().sweep_staging(before)?;
             let mut orphans = 0_usize;
             for stored in holds.storage().uploads()? {
-                let unknown = || matches!(holds.look(&stored.id), Err(HoldError::Unknown));
-                if stored.changed < before && unknown() {
-                    holds.storage().remove_upload(&stored.id)?;
-                    orphans = orphans.saturating_add(1);
+                if stored.changed >= before {
+                    continue;
+                }
+                match holds.remove_orphan(&stored.id) {
+                    Ok(()) => orphans = orphans.saturating_add(1),
+                    Err(HoldError::Busy | HoldError::Damaged(_)) => {}
+                    Err(error) => return Err(error),
                 }
             }
             Ok((orphans, staged))
@@ -218,7 +228,8 @@ fn sweep_held(held: Held, memory: Memory) -> Result<Fate, HoldError> {
     Ok(Fate::Forgotten)
 }
 
-/// Complete and unfinished, and nobody would ask: a publish that broke off, or the last byte of an offset client.
+/// Complete and unfinished, and nobody would ask: a publish that broke off, or the last byte of an
+/// offset client.
 fn is_interrupted(holds: &Holds, id: &UploadId) -> bool {
     holds.look(id).is_ok_and(|look| {
         let record = look.current.record;

@@ -158,7 +158,7 @@ pub struct Options {
 
     /// How long an unfinished upload is kept
     ///
-    /// Counted anew with every byte that is stored. Finished files are never removed.
+    /// Counted anew with every byte that is stored. Finished files stay until they are deleted.
     #[arg(long, value_name = "TIME", default_value = "24h", help_heading = LIFETIME)]
     pub(super) expire_after: Setting,
 
@@ -188,9 +188,10 @@ pub struct Options {
     #[arg(short, long, value_name = "FILE", help_heading = PROCESS)]
     pub(super) config: Option<Setting>,
 
-    /// How long requests in flight may go on after a request to stop
+    /// How long a stop may take
     ///
-    /// With `0s` they are cut off at once. What they sent is kept either way.
+    /// Uploads in flight are told to come back at once, and keep what they sent; downloads and
+    /// merges may go on that long. With `0s` they are cut off.
     #[arg(long, value_name = "TIME", default_value = "10s", help_heading = PROCESS)]
     pub(super) shutdown_timeout: Setting,
 

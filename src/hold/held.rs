@@ -12,8 +12,8 @@ use crate::{
     state::Versioned,
     storage::{Blob, Staged, Storage},
     upload::{
-        ChunkIndex, Fact, LawError, Length, Offset, OutOfRange, PartId, Phase, Record,
-        Sha256Digest, Stamped, Timestamp, UploadId,
+        ChunkIndex, Fact, LawError, Length, Offset, OutOfRange, PartId, Record, Sha256Digest,
+        Stamped, Timestamp, UploadId,
     },
 };
 
@@ -126,20 +126,12 @@ impl Held {
 
     /// Has its deadline passed, swept or not?
     pub fn is_expired(&self) -> bool {
-        let grain = self.holds.touch_grain();
-        self.record().phase() == Phase::Expired
-            || self.deadline().is_some_and(|deadline| deadline.plus(grain) <= self.now())
+        self.holds.has_expired(self.record())
     }
 
-    /// Refuses an upload that expired or is damaged.
+    /// Refuses an upload that expired, is damaged, or was being deleted when the process died.
     pub fn ensure_alive(&self) -> Result<(), HoldError> {
-        if self.is_expired() {
-            return Err(HoldError::Expired);
-        }
-        if self.record().phase() == Phase::Corrupt {
-            return Err(HoldError::Damaged("marked as damaged".to_owned()));
-        }
-        Ok(())
+        self.holds.ensure_alive(self.record())
     }
 
     /// The end of the contiguous bytes: sealed prefix and tail.
@@ -179,8 +171,8 @@ impl Held {
         Ok(())
     }
 
-    /// Opens the place where bytes of `chunk` are appended: where the tail is, else behind the prefix in the part that
-    /// it ends in, else in a new part.
+    /// Opens the place where bytes of `chunk` are appended: where the tail is, else behind the
+    /// prefix in the part that it ends in, else in a new part.
     pub fn open_tail(
         &mut self,
         chunk: ChunkIndex,
@@ -231,7 +223,8 @@ impl Held {
         let (chunk, part) = (tail.chunk, tail.part);
         let digest = tail.digest();
         if digest.is_none() && self.durability() == Durability::Ack {
-            // Without a digest nobody can tell after a power loss whether the bytes are the right ones.
+            // Without a digest nobody can tell after a power loss whether the bytes are the right
+            // ones.
             self.sync_or_lose(&tail)?;
         }
         let superseded = self.record().chunks().get(chunk).map(|sealed| sealed.part);
@@ -262,14 +255,15 @@ impl Held {
     fn sync_or_lose(&mut self, tail: &Tail) -> Result<(), HoldError> {
         let lost = std::mem::take(&mut self.unsynced);
         let Err(error) = tail.blob()?.sync() else { return Ok(()) };
-        tracing::error!(id = %self.id(), %error, "could not flush a part; asking for its bytes again");
+        let id = self.id();
+        tracing::error!(%id, %error, "could not flush a part, asking for its new bytes again");
         tail.blob()?.truncate(tail.base)?;
         self.drop_chunks(&lost)?;
         Err(error.into())
     }
 
-    /// Ends an append: gives back what was reserved, forgets bytes that lie in front of sealed ones, and keeps the
-    /// promise of the durability policy for what is about to be told.
+    /// Ends an append: gives back what was reserved, forgets bytes that lie in front of sealed
+    /// ones, and keeps the promise of the durability policy for what is about to be told.
     pub fn close_tail(&mut self) -> Result<(), HoldError> {
         self.all_or_doubt(|this| {
             if let Some(tail) = this.tail.take() {
@@ -285,7 +279,8 @@ impl Held {
         if tail.is_open() {
             tail.blob()?.truncate(end)?;
             if self.durability() == Durability::Ack {
-                // Also where the tail is not kept: chunks in front of it lie in the same part.
+                // Also where the tail itself is not kept: chunks in front of it lie in the same
+                // part.
                 self.sync_or_lose(&tail)?;
             }
         }
@@ -328,13 +323,15 @@ impl Held {
         Ok(())
     }
 
-    /// After a failed write: cuts the tail back to what is known of it, so that its length stays the truth.
+    /// After a failed write: cuts the tail back to what is known of it, so that its length stays
+    /// the truth.
     pub fn cut_tail(&mut self) {
         let cut = self.tail.as_ref().map(|tail| -> io::Result<()> {
             tail.blob()?.truncate(tail.base.saturating_add(tail.length))
         });
         if let Some(Err(error)) = cut {
-            // Whatever lies behind the known end was sent by the client too; the next holder looks at it anew.
+            // Whatever lies behind the known end was sent by the client too; the next holder looks
+            // at it anew.
             tracing::warn!(id = %self.id(), %error, "could not cut a tail after a failed write");
             self.certainty = Certainty::InDoubt;
         }
@@ -348,7 +345,8 @@ impl Held {
         self.tail.is_none()
     }
 
-    /// Makes a staged file the chunk's part and seals the chunk. A chunk that was sealed before gives way; its bytes go.
+    /// Makes a staged file the chunk's part and seals the chunk. A chunk that was sealed before
+    /// gives way; its bytes go.
     pub fn adopt(
         &mut self,
         staged: Box<dyn Staged>,
@@ -389,8 +387,8 @@ impl Held {
         part
     }
 
-    /// A tail is found behind the chunk in front of it. Where that chunk moves to another part, the tail's bytes go
-    /// along. Says where in the new part they begin.
+    /// A tail is found behind the chunk in front of it. Where that chunk moves to another part, the
+    /// tail's bytes go along. Says where in the new part they begin.
     fn carry_tail(
         &self,
         into: &dyn Blob,
@@ -418,7 +416,8 @@ impl Held {
         Ok(())
     }
 
-    /// The end of the last sealed chunk in a part, in bytes from the part's start; `None` if no chunk lies in it.
+    /// The end of the last sealed chunk in a part, in bytes from the part's start; `None` if no
+    /// chunk lies in it.
     pub(super) fn live_end(&self, part: PartId) -> Option<u64> {
         let record = self.record();
         let last = record.last_in(part)?;
@@ -426,7 +425,8 @@ impl Held {
         Some(start.saturating_add(record.chunks().get(last)?.length))
     }
 
-    /// Removes the bytes of an upload whose deadline passed; a last fact stays, so that 410 can be told from 404.
+    /// Removes the bytes of an upload whose deadline passed; a last fact stays, so that 410 can be
+    /// told from 404.
     pub fn expire(mut self) -> Result<(), HoldError> {
         self.certainty = Certainty::InDoubt;
         self.tail = None;
@@ -451,16 +451,13 @@ impl Held {
         Ok(done)
     }
 
-    /// Removes bytes and facts, in this order: what dies in between is found again as an upload without bytes. Gives
-    /// back the place in the queue.
+    /// Removes bytes and facts, in this order: what dies in between is found again as an upload
+    /// without bytes. Gives back the place in the queue.
     pub fn forget(mut self) -> Result<UploadGuard, HoldError> {
         self.certainty = Certainty::InDoubt;
         self.tail = None;
         let id = self.id().clone();
-        if let Some(finished) = self.record().finished() {
-            self.storage().remove_finished(&finished.name)?;
-        }
-        self.storage().remove_upload(&id)?;
+        self.holds.remove_files(self.record())?;
         self.holds.state().forget(&id)?;
         let (_, guard) = self.locks.take().ok_or(HoldError::Busy)?;
         Ok(guard)

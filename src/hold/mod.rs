@@ -1,8 +1,8 @@
 //! An upload in hand: its lock, its facts and its bytes, brought into agreement.
 //!
-//! Whoever changes an upload does it through a [`Held`], which nothing but [`Holds`] can make: it proves the lock
-//! (invariant I5), and that ledger and parts were compared since the last process died. Readers that only look use
-//! [`Holds::look`] and take nothing.
+//! Whoever changes an upload does it through a [`Held`], which nothing but [`Holds`] can make: it
+//! proves the lock (invariant I5), and that ledger and parts were compared since the last process
+//! died. Readers that only look use [`Holds::look`] and take nothing.
 
 mod held;
 mod reconcile;
@@ -31,7 +31,7 @@ use crate::{
     lock::{FileLock, LockError, Locks, Manner, ProcessLocks, UploadGuard},
     state::{State, StateError, Version, Versioned},
     storage::Storage,
-    upload::{LawError, Manifest, Phase, Timestamp, UploadId},
+    upload::{ChunkIndex, LawError, Manifest, Phase, Record, Timestamp, UploadId},
 };
 
 /// How long to wait before another process is asked again whether it still holds an upload.
@@ -44,7 +44,8 @@ const WARM_MAX: usize = 1024;
 pub struct HoldOptions {
     /// What answers promise.
     pub durability: Durability,
-    /// How often the page cache has been lost under this data; older uploads are verified at their first touch.
+    /// How often the page cache has been lost under this data; older uploads are verified at their
+    /// first touch.
     pub epoch: u64,
     /// Most chunks of one part; appending begins a new part behind it.
     pub chunks_per_part: u64,
@@ -110,8 +111,8 @@ pub struct Holds {
     warm: Mutex<HashMap<UploadId, Warm>>,
 }
 
-/// What is worth keeping of an upload between two requests: that its bytes were compared at this version, and its
-/// open tail with the running hash.
+/// What is worth keeping of an upload between two requests: that its bytes were compared at this
+/// version, and its open tail with the running hash.
 struct Warm {
     version: Version,
     tail: Option<Tail>,
@@ -182,54 +183,110 @@ impl Holds {
         blocking::run(move || this.open_held(guard).map_err(|(error, _)| error)).await
     }
 
-    /// Makes the upload, or takes the one that has this id. One that expired gives way to the new one.
+    /// Makes the upload, or takes the one that has this id. One that expired gives way to the new
+    /// one.
     pub async fn create(self: &Arc<Self>, manifest: Manifest) -> Result<(Held, Origin), HoldError> {
         let taken = self.locks.take(&manifest.id, Manner::Asking).await;
         let guard = taken.map_err(|_| HoldError::Busy)?;
         self.open(guard, move |this, guard| this.create_held(manifest.clone(), guard)).await
     }
 
-    /// Removes an upload, a damaged one too. One that expired is left to the reaper, so that it stays 410.
+    /// Removes an upload, a damaged one too. One that expired is left to the reaper, so that it
+    /// stays 410.
     pub async fn forget(self: &Arc<Self>, id: &UploadId) -> Result<(), HoldError> {
         let taken = self.locks.take(id, Manner::Asking).await;
         let guard = taken.map_err(|_| HoldError::Busy)?;
         self.open(guard, Self::forget_held).await
     }
 
+    /// Needs no agreement between ledger and parts: what cannot be read can still be removed.
     fn forget_held(
         self: &Arc<Self>,
         guard: UploadGuard,
     ) -> Result<(), (HoldError, Option<UploadGuard>)> {
-        let id = guard.id().clone();
-        let held = match self.open_held(guard) {
-            Err((HoldError::Damaged(_), _)) => return self.forget_damaged(&id),
-            opened => opened?,
+        let _lock = match self.lock_file(guard.id()) {
+            Ok(lock) => lock,
+            Err(error) => return Err((error, Some(guard))),
         };
-        if held.is_expired() {
-            return Err((HoldError::Expired, None));
-        }
-        held.forget().map(|_| ()).map_err(|error| (error, None))
+        self.forget_locked(guard.id()).map_err(|error| (error, None))
     }
 
-    /// Without a readable ledger nobody can hold it; but then nobody can change it either.
-    fn forget_damaged(&self, id: &UploadId) -> Result<(), (HoldError, Option<UploadGuard>)> {
-        let removed = self.storage.remove_upload(id).map_err(HoldError::from);
-        let forgotten = removed.and_then(|()| Ok(self.state.forget(id)?));
-        forgotten.map_err(|error| (error, None))
+    fn forget_locked(&self, id: &UploadId) -> Result<(), HoldError> {
+        match self.state.load(id) {
+            Ok(current) => {
+                let record = &*current.record;
+                if self.has_expired(record) {
+                    return Err(HoldError::Expired);
+                }
+                self.remove_files(record)?;
+            }
+            // A ledger that nobody can read names no file; one that was never begun neither.
+            Err(StateError::Damaged { .. } | StateError::Unknown) => {
+                self.storage.remove_upload(id)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(self.state.forget(id)?)
+    }
+
+    /// Removes all bytes of an upload, also a file that appeared and was not written down.
+    fn remove_files(&self, record: &Record) -> Result<(), HoldError> {
+        let id = &record.manifest().id;
+        if let Some(finished) = record.finished() {
+            self.storage.remove_finished(&finished.name)?;
+        } else if let Some(name) = record.merging() {
+            let first = record.chunks().get(ChunkIndex::ZERO).map(|sealed| sealed.part);
+            let there = first.map(|part| self.storage.part_size(id, part)).transpose()?;
+            // Only the publishing rename takes the part away: else the name may be another's.
+            if there.flatten().is_none() {
+                self.storage.remove_finished(name)?;
+            }
+        }
+        Ok(self.storage.remove_upload(id)?)
+    }
+
+    /// Removes parts that have no ledger, if nobody is about to begin that upload.
+    pub fn remove_orphan(&self, id: &UploadId) -> Result<(), HoldError> {
+        let Some(_guard) = self.locks.try_take(id) else { return Err(HoldError::Busy) };
+        match self.state.load(id) {
+            Err(StateError::Unknown) => Ok(self.storage.remove_upload(id)?),
+            Ok(_) => Err(HoldError::Busy),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Refuses an upload that expired, is damaged, or was being deleted when the process died.
+    fn ensure_alive(&self, record: &Record) -> Result<(), HoldError> {
+        if self.has_expired(record) {
+            return Err(HoldError::Expired);
+        }
+        if record.phase() == Phase::Corrupt {
+            return Err(HoldError::Damaged("marked as damaged".to_owned()));
+        }
+        if self.is_lost(record)? { Err(HoldError::Unknown) } else { Ok(()) }
+    }
+
+    /// Has the deadline of an unfinished upload passed, swept or not?
+    fn has_expired(&self, record: &Record) -> bool {
+        let deadline = self.deadline(record.last_activity());
+        let passed = deadline.plus(self.touch_grain()) <= self.now();
+        record.phase() == Phase::Expired || (record.phase().takes_bytes() && passed)
+    }
+
+    /// A finished upload without its file was being deleted when the process died.
+    fn is_lost(&self, record: &Record) -> Result<bool, HoldError> {
+        match record.finished() {
+            Some(finished) => Ok(self.storage.finished_size(&finished.name)?.is_none()),
+            None => Ok(false),
+        }
     }
 
     /// Looks without taking anything. Blocks.
     pub fn look(&self, id: &UploadId) -> Result<Look, HoldError> {
         let current = self.state.load(id)?;
+        self.ensure_alive(&current.record)?;
         let phase = current.record.phase();
         let expires = self.deadline(current.record.last_activity());
-        let passed = expires.plus(self.touch_grain()) <= self.now();
-        if phase == Phase::Expired || (phase.takes_bytes() && passed) {
-            return Err(HoldError::Expired);
-        }
-        if phase == Phase::Corrupt {
-            return Err(HoldError::Damaged("marked as damaged".to_owned()));
-        }
         let tail = if phase == Phase::Receiving { self.visible_tail(&current)? } else { 0 };
         let deadline = phase.takes_bytes().then_some(expires);
         Ok(Look { current, tail, deadline })
@@ -322,7 +379,8 @@ impl Holds {
         Ok(self.storage.remove_upload(&manifest.id)?)
     }
 
-    /// The upload that has the id already, unless it is expired: then it goes, and the next try makes a new one.
+    /// The upload that has the id already, unless it is expired: then it goes, and the next try
+    /// makes a new one.
     fn find_held(
         self: &Arc<Self>,
         manifest: Manifest,

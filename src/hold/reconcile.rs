@@ -1,7 +1,7 @@
-//! Brings ledger and parts into agreement after a crash: bytes came first, so the parts may be ahead of the ledger;
-//! after a power loss they may lag behind it.
+//! Brings ledger and parts into agreement after a crash: bytes came first, so the parts may be
+//! ahead of the ledger; after a power loss they may lag behind it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use super::{
     HoldError,
@@ -9,9 +9,9 @@ use super::{
     tail::{Tail, copy_range, hash_range, open_for_append},
 };
 use crate::{
-    durable::Flush,
+    durable::{Durability, Flush},
     storage::StoredPart,
-    upload::{ChunkIndex, Fact, PartId, Phase, Sha256Digest},
+    upload::{ChunkIndex, Fact, FinalName, PartId, Phase, Sha256Digest},
 };
 
 impl Held {
@@ -42,10 +42,27 @@ impl Held {
             let epoch = self.trust_epoch();
             self.commit([Fact::Verified { epoch }], Flush::Lazy)?;
         }
-        Ok(())
+        self.promise_again()
     }
 
-    /// The process died while it published. If the file lies under its name, the merge happened; else it did not.
+    /// Under [`Durability::Ack`] whatever is about to be told waits for the disk, also what a
+    /// process had stored that died before it could say so.
+    fn promise_again(&mut self) -> Result<(), HoldError> {
+        if self.durability() != Durability::Ack {
+            return Ok(());
+        }
+        for part in self.part_sizes()?.into_keys() {
+            self.storage().open_part(self.id(), part)?.sync()?;
+        }
+        let Some(tail) = &self.tail else { return self.commit([], Flush::Durable) };
+        let (chunk, length) = (tail.chunk, tail.length);
+        let blob = self.storage().open_part(self.id(), tail.part)?;
+        let digest = hash_range(&*blob, tail.base, length)?.into();
+        self.commit([Fact::Tail { chunk, length, digest }], Flush::Durable)
+    }
+
+    /// The process died while it published. If the file lies under its name, the merge happened;
+    /// else it did not.
     fn reconcile_merge(&mut self) -> Result<(), HoldError> {
         let record = self.record();
         let first = record.chunks().get(ChunkIndex::ZERO).map(|sealed| sealed.part);
@@ -53,11 +70,13 @@ impl Held {
             return self.commit([Fact::MergeAbandoned], Flush::Lazy);
         };
         let unpublished = self.storage().part_size(self.id(), part)?.is_some();
+        let trusted = record.epoch() >= self.trust_epoch() || self.is_as_sealed(&name)?;
         let length = record.layout().length();
         let composite = record.composite().map(|composite| composite.raw);
         match (self.storage().finished_size(&name)?, length) {
-            // Only the publishing rename takes the part away, so the file of that name is this upload's.
-            (Some(size), Some(length)) if !unpublished && size == length.get() => {
+            // Only the publishing rename takes the part away, so the file of that name is this
+            // upload's.
+            (Some(size), Some(length)) if !unpublished && trusted && size == length.get() => {
                 self.storage().sync_finished(self.durability().of_finish())?;
                 let flush = self.durability().of_finish();
                 self.commit([Fact::Finished { length, composite }], flush)?;
@@ -65,6 +84,24 @@ impl Held {
             }
             _ => self.commit([Fact::MergeAbandoned], Flush::Lazy),
         }
+    }
+
+    /// Has the file of this name the bytes of all sealed chunks?
+    fn is_as_sealed(&self, name: &FinalName) -> Result<bool, HoldError> {
+        let file = match self.storage().open_finished(name) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let record = self.record();
+        for (chunk, sealed) in record.chunks().iter() {
+            let at = record.layout().start(chunk).map_err(law)?.get();
+            let actual = hash_range(&*file, at, sealed.length).map(Sha256Digest::from);
+            if sealed.digest.is_none() || actual.ok() != sealed.digest {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Drops chunks whose part is not there or too short.
@@ -84,8 +121,8 @@ impl Held {
         self.drop_all(&lost)
     }
 
-    /// Drops chunks whose bytes are not those of their digest. A chunk without digest is trusted only where every
-    /// answer waited for the disk.
+    /// Drops chunks whose bytes are not those of their digest. A chunk without digest is trusted
+    /// only where every answer waited for the disk.
     fn drop_unverified(&mut self) -> Result<(), HoldError> {
         let wrong = self.wrong_chunks()?;
         self.drop_all(&wrong)
@@ -93,7 +130,7 @@ impl Held {
 
     /// Reads all sealed chunks; gives those whose bytes are not the ones of their digest.
     pub fn wrong_chunks(&self) -> Result<Vec<ChunkIndex>, HoldError> {
-        let keep_unhashed = self.durability() == crate::durable::Durability::Ack;
+        let keep_unhashed = self.durability() == Durability::Ack;
         let record = self.record();
         let mut wrong = Vec::new();
         for (chunk, sealed) in record.chunks().iter() {
@@ -103,11 +140,15 @@ impl Held {
                 }
                 continue;
             };
-            let blob = self.storage().open_part(self.id(), sealed.part)?;
             let place = record.place(chunk, sealed.part).map_err(law)?;
-            let actual: Sha256Digest = hash_range(&*blob, place, sealed.length)?.into();
-            if actual != digest {
-                wrong.push(chunk);
+            let blob = self.storage().open_part(self.id(), sealed.part)?;
+            match hash_range(&*blob, place, sealed.length).map(Sha256Digest::from) {
+                Ok(actual) if actual == digest => {}
+                Ok(_) => wrong.push(chunk),
+                Err(error) => {
+                    tracing::error!(id = %self.id(), %chunk, %error, "a chunk cannot be read");
+                    wrong.push(chunk);
+                }
             }
         }
         Ok(wrong)
@@ -134,7 +175,8 @@ impl Held {
         Ok(())
     }
 
-    /// Takes one chunk out. A part that ends with it is cut first, so that dead bytes are never taken for a tail.
+    /// Takes one chunk out. A part that ends with it is cut first, so that dead bytes are never
+    /// taken for a tail.
     fn drop_one(&mut self, chunk: ChunkIndex) -> Result<(), HoldError> {
         let Some(part) = self.record().chunks().get(chunk).map(|sealed| sealed.part) else {
             return Ok(());
@@ -149,8 +191,8 @@ impl Held {
         self.commit([Fact::Dropped { chunk }], Flush::Lazy)
     }
 
-    /// The bytes behind the prefix: in the part that the prefix ends in, or in a part of their own that no fact names
-    /// yet. Whole chunks among them are sealed.
+    /// The bytes behind the prefix: in the part that the prefix ends in, or in a part of their own
+    /// that no fact names yet. Whole chunks among them are sealed.
     fn find_tail(&mut self) -> Result<Option<Tail>, HoldError> {
         loop {
             let Some(mut tail) = self.tail_candidate()? else { return Ok(None) };
@@ -209,8 +251,9 @@ impl Held {
         Ok(parts.into_iter().map(|StoredPart { part, size }| (part, size)).collect())
     }
 
-    /// After a power loss only a promised tail is trusted, and only if its bytes are those that were
-    /// promised. Whatever else lies there is cut off, also whole chunks that were never sealed.
+    /// After a power loss only a promised tail is trusted, and only if its bytes are those that
+    /// were promised. Whatever else lies there is cut off, also whole chunks that were never
+    /// sealed.
     fn check_tail(&self) -> Result<(), HoldError> {
         let Some(tail) = self.tail_candidate()? else { return Ok(()) };
         let blob = self.storage().open_part(self.id(), tail.part)?;

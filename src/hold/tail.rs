@@ -38,8 +38,8 @@ impl Tail {
         Self { chunk, part, base, length, open: None }
     }
 
-    /// The empty tail behind the last chunk of the prefix, in the same part; `None` where that part goes on with
-    /// other chunks or is full.
+    /// The empty tail behind the last chunk of the prefix, in the same part; `None` where that part
+    /// goes on with other chunks or is full.
     pub(super) fn behind_prefix(record: &Record, chunks_per_part: u64) -> Option<Self> {
         let chunk = record.chunks().first_missing();
         let last = chunk.previous()?;
@@ -47,7 +47,8 @@ impl Tail {
         Self::behind(record, (last, part), chunks_per_part)
     }
 
-    /// The empty tail behind `last`, which lies in `part`; `None` where the part goes on with other chunks or is full.
+    /// The empty tail behind `last`, which lies in `part`; `None` where the part goes on with other
+    /// chunks or is full.
     pub(super) fn behind(
         record: &Record,
         (last, part): (ChunkIndex, PartId),
@@ -61,8 +62,8 @@ impl Tail {
         Some(Self::new(chunk, part, record.place(chunk, part).ok()?, 0))
     }
 
-    /// Opens the part, if it is not open, and brings the hash up to the tail's length. `create` is for a part that
-    /// does not exist yet.
+    /// Opens the part, if it is not open, and brings the hash up to the tail's length. `create` is
+    /// for a part that does not exist yet.
     pub(super) fn attach(&mut self, blob: Box<dyn Blob>, hasher: Option<Sha256>) {
         self.open = Some(OpenTail { blob, hasher });
     }

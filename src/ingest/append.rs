@@ -9,7 +9,7 @@ use crate::{
     hold::{Hashing, Held, HoldError},
     lock::Manner,
     merger::MergeError,
-    upload::{Finished, Offset, Timestamp, UploadId},
+    upload::{Finished, Length, Offset, Timestamp, UploadId},
 };
 
 /// From this many announced bytes on disk space is asked for ahead.
@@ -31,6 +31,8 @@ pub struct Appended {
     pub offset: Offset,
     /// How the body ended.
     pub end: End,
+    /// Bytes of the file, where that is known.
+    pub length: Option<Length>,
     /// When the upload expires, if it is unfinished.
     pub deadline: Option<Timestamp>,
     /// The file, if it is finished.
@@ -40,8 +42,8 @@ pub struct Appended {
 }
 
 impl Ingest {
-    /// Appends to an upload: takes it over from whoever holds it, checks the offset, stores what comes. Whatever ends
-    /// the body, the bytes that came are kept.
+    /// Appends to an upload: takes it over from whoever holds it, checks the offset, stores what
+    /// comes. Whatever ends the body, the bytes that came are kept.
     pub async fn append(
         &self,
         append: Append,
@@ -63,7 +65,8 @@ impl Ingest {
         self.receive(held, source).await
     }
 
-    /// Stores a body behind what is there, and finishes the upload when nothing is missing any more.
+    /// Stores a body behind what is there, and finishes the upload when nothing is missing any
+    /// more.
     pub(super) async fn receive(
         &self,
         held: Held,
@@ -149,13 +152,13 @@ impl Appender {
                 Err(error) => failure = failure.or(Some(error.into())),
             }
         }
-        let deadline = self.held.deadline();
+        let (length, deadline) = (self.held.record().layout().length(), self.held.deadline());
         let offset = match failure {
             None => self.at,
             // What was written may have been lost again.
             Some(_) => self.at.min(self.held.offset()?),
         };
-        Ok(Appended { offset, end, deadline, finished, failure })
+        Ok(Appended { offset, end, length, deadline, finished, failure })
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes of one buffer: large enough that a write costs little more than its copy, small enough that it is still in
-/// the processor's cache when it is hashed.
+/// Bytes of one buffer: large enough that a write costs little more than its copy, small enough
+/// that it is still in the processor's cache when it is hashed.
 const BUFFER: usize = 512 * 1024;
 
 /// All buffers of the process.

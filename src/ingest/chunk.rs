@@ -1,7 +1,7 @@
-//! Chunks by number: the road of index clients. A body is received and hashed into staging without the lock, which is
-//! taken only to commit.
+//! Chunks by number: the road of index clients. A body is received and hashed into staging without
+//! the lock, which is taken only to commit.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use md5::Md5;
 use sha2::{Digest, Sha256};
@@ -17,7 +17,7 @@ use crate::{
     storage::{Staged, Storage},
     upload::{
         ChunkCount, ChunkIndex, ChunkKey, ChunkSize, Dialect, Layout, Length, Manifest, Phase,
-        Record, Sha256Digest, UploadId,
+        Record, SealedChunk, Sha256Digest, UploadId,
     },
 };
 
@@ -30,9 +30,36 @@ pub struct ExpectedDigests {
     pub md5: Option<[u8; 16]>,
 }
 
+/// What must be true of the chunk that is stored in a new one's place, judged while nobody else can
+/// change it.
+#[derive(Clone, Default)]
+pub struct Condition(Option<Arc<Judge>>);
+
+type Judge = dyn Fn(Option<&SealedChunk>) -> bool + Send + Sync;
+
+impl Condition {
+    /// `judge` is shown what is stored.
+    pub fn new(judge: impl Fn(Option<&SealedChunk>) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(judge)))
+    }
+
+    fn holds(&self, stored: Option<&SealedChunk>) -> bool {
+        self.0.as_ref().is_none_or(|judge| judge(stored))
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Condition(..)")
+    }
+}
+
 /// A chunk and the upload that it is for.
 #[derive(Debug, Clone)]
 pub struct ChunkPut {
+    /// The upload as it was found when the request began: if it is gone when the bytes are here, so
+    /// is the wish. None where there was none; then the chunk begins it.
+    pub upload: Option<UploadId>,
     /// Which upload.
     pub key: ChunkKey,
     /// tus `Upload-Metadata` of an upload that this chunk begins.
@@ -43,12 +70,14 @@ pub struct ChunkPut {
     pub layout: Option<Layout>,
     /// What the bytes must hash to.
     pub expected: ExpectedDigests,
+    /// What must be true of what is stored.
+    pub condition: Condition,
 }
 
 /// A received chunk that belongs to no upload yet. Dropped, it is gone.
 #[derive(Debug)]
 pub struct StagedChunk {
-    staged: Option<Box<dyn Staged>>,
+    staged: Stage,
     /// Bytes of it.
     pub length: u64,
     sha256: Option<Sha256Digest>,
@@ -76,8 +105,8 @@ pub struct ChunkCommitted {
 }
 
 impl Ingest {
-    /// Refuses what can be refused before a byte is read: the layout, the number, the announced length, a merge that
-    /// runs.
+    /// Refuses what can be refused before a byte is read: the layout, the number, the announced
+    /// length, a merge that runs.
     pub async fn check_chunk(
         self: &Arc<Self>,
         put: &ChunkPut,
@@ -85,7 +114,7 @@ impl Ingest {
     ) -> Result<(), IngestError> {
         let (this, put) = (self.clone(), put.clone());
         blocking::run(move || {
-            let layout = match this.find(&put.key) {
+            let layout = match this.find_for_chunk(&put.key) {
                 Ok(found) => {
                     let record = &found.look.current.record;
                     let layout = agreed_layout(record, put.layout.as_ref())?;
@@ -104,8 +133,8 @@ impl Ingest {
         .await
     }
 
-    /// Receives a body into staging. Its length and digests are compared when it is committed. With `md5` that digest
-    /// is taken too.
+    /// Receives a body into staging. Its length and digests are compared when it is committed. With
+    /// `md5` that digest is taken too.
     pub async fn stage_chunk(
         &self,
         source: &mut dyn Source,
@@ -115,7 +144,7 @@ impl Ingest {
         let md5 = (md5 == Hashing::Sha256).then(Md5::new);
         let sink = ChunkSink {
             storage: self.holds.storage().clone(),
-            staged: None,
+            staged: Stage(None),
             length: 0,
             sha256: Sha256::new(),
             md5,
@@ -151,8 +180,11 @@ impl Ingest {
 
     /// The upload that the chunk belongs to, in hand.
     async fn hold_for(self: &Arc<Self>, put: &ChunkPut) -> Result<Held, IngestError> {
+        if let Some(id) = &put.upload {
+            return Ok(self.holds.take(id, Manner::Asking).await?);
+        }
         let (this, key) = (self.clone(), put.key.clone());
-        let found = blocking::run(move || this.find(&key)).await;
+        let found = blocking::run(move || this.find_for_chunk(&key)).await;
         match (found, put.layout) {
             (Ok(found), _) => Ok(self.holds.take(&found.id, Manner::Asking).await?),
             (Err(error), Some(layout)) if begins_anew(&error) => {
@@ -206,7 +238,12 @@ impl Ingest {
         {
             held.declare(length, self.options.hashing)?;
         }
-        let stored = held.record().chunks().get(put.index).map(|sealed| sealed.digest);
+        let stored = held.record().chunks().get(put.index).copied();
+        if !put.condition.holds(stored.as_ref()) {
+            let stored = stored.and_then(|sealed| sealed.digest);
+            return Err(IngestError::ConditionFailed { stored });
+        }
+        let stored = stored.map(|sealed| sealed.digest);
         if let Some(Some(stored)) = stored
             && Some(stored) == chunk.sha256
         {
@@ -218,8 +255,8 @@ impl Ingest {
         }
         self.ensure_unmerged(held.record())?;
         let digest = chunk.sha256.filter(|_| self.options.hashing == Hashing::Sha256);
-        let staged = chunk.staged.ok_or_else(|| std::io::Error::other("a chunk without a file"));
-        held.adopt(staged.map_err(HoldError::Io)?, (put.index, chunk.length), digest)?;
+        let staged = chunk.staged.take().map_err(HoldError::Io)?;
+        held.adopt(staged, (put.index, chunk.length), digest)?;
         self.finish_offset_upload(held);
         Ok(ChunkFate::Stored)
     }
@@ -237,8 +274,9 @@ impl Ingest {
     }
 
     fn ensure_unmerged(&self, record: &Record) -> Result<(), IngestError> {
+        // A merge of an incomplete set is about to be refused, and the missing chunk is welcome.
         let merging = record.phase() == Phase::Merging
-            || record.phase().takes_bytes() && self.merger.is_running(&record.manifest().id);
+            || record.phase() == Phase::Received && self.merger.is_running(&record.manifest().id);
         if merging { Err(IngestError::Merging) } else { Ok(()) }
     }
 }
@@ -252,7 +290,8 @@ fn chunk_length(layout: &Layout, index: ChunkIndex) -> Result<u64, IngestError> 
     layout.chunk_len(index).map_err(|_| IngestError::NoSuchChunk)
 }
 
-/// The upload's layout, if the request agrees with it; with the request's length where the upload has none yet.
+/// The upload's layout, if the request agrees with it; with the request's length where the upload
+/// has none yet.
 fn agreed_layout(record: &Record, given: Option<&Layout>) -> Result<Layout, IngestError> {
     let stored = record.layout();
     let Some(given) = given else { return Ok(*stored) };
@@ -306,11 +345,11 @@ fn hex(bytes: [u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
-/// Hashes and stages one chunk. Its SHA-256 is always taken: it tells a repeated chunk from another one, also after
-/// the merge.
+/// Hashes and stages one chunk. Its SHA-256 is always taken: it tells a repeated chunk from another
+/// one, also after the merge.
 struct ChunkSink {
     storage: Arc<dyn Storage>,
-    staged: Option<Box<dyn Staged>>,
+    staged: Stage,
     length: u64,
     sha256: Sha256,
     md5: Option<Md5>,
@@ -334,11 +373,11 @@ impl Sink for ChunkSink {
 
 impl ChunkSink {
     fn staged(&mut self) -> Result<&dyn Staged, HoldError> {
-        let staged = match self.staged.take() {
+        let staged = match self.staged.0.take() {
             Some(staged) => staged,
             None => self.storage.stage()?,
         };
-        Ok(&**self.staged.insert(staged))
+        Ok(&**self.staged.0.insert(staged))
     }
 
     fn finish(mut self) -> Result<StagedChunk, HoldError> {
@@ -349,6 +388,24 @@ impl ChunkSink {
             sha256: Some(self.sha256.into()),
             md5: self.md5.map(|md5| md5.finalize().into()),
         })
+    }
+}
+
+/// A staged file. Left behind, it is removed on a blocking thread: large files take their time.
+#[derive(Debug)]
+struct Stage(Option<Box<dyn Staged>>);
+
+impl Stage {
+    fn take(mut self) -> std::io::Result<Box<dyn Staged>> {
+        self.0.take().ok_or_else(|| std::io::Error::other("a chunk without a file"))
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Some(staged) = self.0.take() {
+            blocking::discard(staged);
+        }
     }
 }
 

@@ -42,14 +42,23 @@ impl Ingest {
         if origin == Origin::Found {
             return Err(HoldError::Io(std::io::Error::other("a random id came twice")).into());
         }
-        let held = if held.record().layout().length() == Some(Length::ZERO) {
-            let hashing = self.options.hashing;
-            blocking::run(move || seal_empty(held, hashing)).await?
-        } else {
-            held
-        };
-        let appended = self.receive(held, source).await?;
-        Ok(Created { id, appended })
+        match self.fill(held, source).await {
+            Ok(appended) => Ok(Created { id, appended }),
+            Err(error) => {
+                // Nobody will ever hear of this upload. If it cannot go now, it expires.
+                let _ = self.holds.forget(&id).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn fill(&self, held: Held, source: &mut dyn Source) -> Result<Appended, IngestError> {
+        if held.record().layout().length() != Some(Length::ZERO) {
+            return self.receive(held, source).await;
+        }
+        let hashing = self.options.hashing;
+        let held = blocking::run(move || seal_empty(held, hashing)).await?;
+        self.receive(held, source).await
     }
 
     fn manifest(&self, new: NewUpload) -> Result<Manifest, HoldError> {

@@ -27,7 +27,8 @@ pub struct Download {
 }
 
 impl Ingest {
-    /// Opens a finished file; `Unknown` for an upload that is not finished: nothing unfinished is ever served.
+    /// Opens a finished file; `Unknown` for an upload that is not finished: nothing unfinished is
+    /// ever served.
     pub async fn download(&self, id: &UploadId) -> Result<Download, IngestError> {
         let (holds, id) = (self.holds.clone(), id.clone());
         blocking::run(move || {

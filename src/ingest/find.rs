@@ -14,19 +14,22 @@ pub(super) struct Found {
 }
 
 impl Ingest {
-    /// The upload that a hash, and perhaps a filename, stand for: the one of this key, else the one whose id the hash
-    /// is. Without a filename it is the only one with that hash. Blocks.
-    pub(super) fn find(&self, key: &ChunkKey) -> Result<Found, IngestError> {
+    /// The upload that a chunk with this key belongs to: one without a name goes to the upload
+    /// without a name, whatever else has that hash. Blocks.
+    pub(super) fn find_for_chunk(&self, key: &ChunkKey) -> Result<Found, IngestError> {
         let exact = self.holds.state().secret().id(key);
         match self.holds.look(&exact) {
-            Err(HoldError::Unknown) => {}
-            Ok(look) if key.filename.is_some() => return Ok(Found { id: exact, look }),
-            Err(error) if key.filename.is_some() => return Err(error.into()),
-            // Without a name another upload with this hash makes it ambiguous.
-            Ok(_) | Err(_) => {}
+            Err(HoldError::Unknown) => self.find_by_id(key),
+            Err(error) => Err(error.into()),
+            Ok(look) => Ok(Found { id: exact, look }),
         }
+    }
+
+    /// The upload that a hash, and perhaps a filename, stand for: the one of this key, else the one
+    /// whose id the hash is. Without a filename it is the only one with that hash. Blocks.
+    pub(super) fn find(&self, key: &ChunkKey) -> Result<Found, IngestError> {
         match key.filename {
-            Some(_) => self.find_by_id(key),
+            Some(_) => self.find_for_chunk(key),
             None => self.find_in_family(key),
         }
     }

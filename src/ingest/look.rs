@@ -29,21 +29,24 @@ pub struct View {
 }
 
 impl Ingest {
-    /// Where the next append is taken: asks whoever holds the upload to leave, so that the answer stays true. A finish
-    /// that a crash interrupted is done first.
+    /// Where the next append is taken: asks whoever holds the upload to leave, so that the answer
+    /// stays true. A finish that a crash interrupted is done first.
     pub async fn head(&self, id: &UploadId) -> Result<View, IngestError> {
         let mut held = self.holds.take(id, Manner::Asking).await?;
         held.ensure_alive()?;
         let record = held.record();
         if record.manifest().dialect == Dialect::Tus && record.phase() == Phase::Received {
             let merger = self.merger.clone();
-            held = blocking::run(move || {
-                if let Err(error) = merger.finish(&mut held) {
-                    tracing::error!(id = %held.id(), %error, "could not finish a complete upload");
-                }
-                held
-            })
-            .await;
+            let (finished, back) = blocking::run(move || (merger.finish(&mut held), held)).await;
+            held = back;
+            if let Err(error) = finished
+                && held.record().is_complete()
+            {
+                // To a client offset = length means success: it would never ask again. What it does
+                // ask again is a busy upload.
+                tracing::error!(id = %held.id(), %error, "could not finish a complete upload");
+                return Err(HoldError::Busy.into());
+            }
         }
         Ok(self.view(&held)?)
     }
@@ -70,6 +73,16 @@ impl Ingest {
         let this = self.clone();
         blocking::run(move || {
             let found = this.find(&key)?;
+            this.look(found.id)
+        })
+        .await
+    }
+
+    /// The same, for the upload that a chunk with this key belongs to.
+    pub async fn status_for_chunk(self: &Arc<Self>, key: ChunkKey) -> Result<View, IngestError> {
+        let this = self.clone();
+        blocking::run(move || {
+            let found = this.find_for_chunk(&key)?;
             this.look(found.id)
         })
         .await

@@ -1,5 +1,5 @@
-//! Bytes in: create, append, put a chunk, look, cancel. Every call that changes an upload is meant to run in a task of
-//! its own, which a client that hangs up cannot cancel.
+//! Bytes in: create, append, put a chunk, look, cancel. Every call that changes an upload is meant
+//! to run in a task of its own, which a client that hangs up cannot cancel.
 
 mod append;
 mod buffers;
@@ -21,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     append::{Append, Appended},
-    chunk::{CHUNK_LEN_MAX, ChunkCommitted, ChunkFate, ChunkPut, ExpectedDigests, StagedChunk},
+    chunk::{
+        CHUNK_LEN_MAX, ChunkCommitted, ChunkFate, ChunkPut, Condition, ExpectedDigests, StagedChunk,
+    },
     create::{Created, NewUpload},
     download::Download,
     look::View,
@@ -29,11 +31,14 @@ pub use self::{
     source::{Broken, NoBytes, Source},
 };
 use self::{buffers::BufferPool, pump::Transfers};
-pub use crate::merger::{MergeDemand, MergeError, MergeOutcome};
 use crate::{
-    hold::{Hashing, HoldError, Holds},
+    hold::Holds,
     merger::Merger,
-    upload::{ChunkSize, Length, Offset, OutOfRange},
+    upload::{ChunkSize, Length, Offset, OutOfRange, Sha256Digest},
+};
+pub use crate::{
+    hold::{Hashing, HoldError},
+    merger::{MergeDemand, MergeError, MergeOutcome},
 };
 
 /// Rules for what comes in.
@@ -49,7 +54,8 @@ pub struct IngestOptions {
     pub writers_max: usize,
 }
 
-/// Why bytes were not taken, or an upload not found. Facts; what a client is told of them is the protocol's business.
+/// Why bytes were not taken, or an upload not found. Facts; what a client is told of them is the
+/// protocol's business.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// The upload could not be had, or changed.
@@ -86,6 +92,12 @@ pub enum IngestError {
         expected: u64,
         /// Bytes that came, or were announced.
         actual: u64,
+    },
+    /// The stored chunk is not as the request demands.
+    #[error("the stored chunk is not as demanded")]
+    ConditionFailed {
+        /// The stored chunk's digest.
+        stored: Option<Sha256Digest>,
     },
     /// A chunk's bytes are not those of the digest that was sent.
     #[error("the chunk's {algorithm} digest differs")]

@@ -1,5 +1,6 @@
-//! Moves bytes from a request to a sink: the async side copies frames into buffers, a blocking thread hashes and
-//! writes them. The thread is there only while bytes flow: a stalled client holds no thread and no buffer.
+//! Moves bytes from a request to a sink: the async side copies frames into buffers, a blocking
+//! thread hashes and writes them. The thread is there only while bytes flow: a stalled client holds
+//! no thread and no buffer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +24,8 @@ const SMALL: u64 = 64 * 1024;
 const FLUSH_AFTER: Duration = Duration::from_millis(20);
 /// The thread goes when no bytes came for this long.
 const REST_AFTER: Duration = Duration::from_secs(1);
-/// Buffers on their way to the thread; with the one being filled and the one being written that makes four.
+/// Buffers on their way to the thread; with the one being filled and the one being written that
+/// makes four.
 const QUEUE: usize = 2;
 
 /// What takes bytes, on a blocking thread.
@@ -56,14 +58,16 @@ pub(super) struct Transfers {
     pub(super) stop: CancellationToken,
 }
 
-/// Moves at most `room` bytes into `sink`. The sink comes back whatever happens; its error stands beside the end.
+/// Moves at most `room` bytes into `sink`. The sink comes back whatever happens; its error stands
+/// beside the end.
 pub(super) async fn pump<S: Sink>(
     transfers: &Transfers,
     source: &mut dyn Source,
     (sink, room): (S, u64),
     leave: Option<LeaveSignal>,
 ) -> (S, Result<End, HoldError>) {
-    let mut gate = Gate { source, room, leave, stop: &transfers.stop, received: 0 };
+    let stop = &transfers.stop;
+    let mut gate = Gate { source, room, leave, stop, received: 0, overflowed: false };
     if gate.source.announced().is_some_and(|bytes| bytes <= SMALL) {
         return pump_small(&mut gate, sink).await;
     }
@@ -116,6 +120,8 @@ struct Gate<'a> {
     leave: Option<LeaveSignal>,
     stop: &'a CancellationToken,
     received: u64,
+    /// A frame went past the room; what fits of it was handed on.
+    overflowed: bool,
 }
 
 enum Event {
@@ -127,6 +133,9 @@ enum Event {
 
 impl Gate<'_> {
     async fn next(&mut self, patience: Option<Duration>) -> Event {
+        if self.overflowed {
+            return Event::End(End::Overflow);
+        }
         let bytes = tokio::select! {
             // A newcomer first: a fast client always has bytes ready.
             biased;
@@ -149,6 +158,7 @@ impl Gate<'_> {
             return Event::End(End::Overflow);
         }
         let room = usize::try_from(self.room).unwrap_or(usize::MAX);
+        self.overflowed = bytes.len() > room;
         bytes.truncate(room);
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.room = self.room.saturating_sub(count);
@@ -156,7 +166,8 @@ impl Gate<'_> {
         Event::Bytes(bytes)
     }
 
-    /// Received bytes are compared with the announced ones, whatever the HTTP library thinks of the end.
+    /// Received bytes are compared with the announced ones, whatever the HTTP library thinks of the
+    /// end.
     fn proper_end(&self) -> End {
         match self.source.announced() {
             Some(announced) if announced != self.received => End::Broken(Broken::Cut),
@@ -203,9 +214,11 @@ impl<'a, S: Sink> Line<'a, S> {
 
     /// How long to wait for bytes before something should be let go; `None` if nothing is held.
     fn patience(&self) -> Option<Duration> {
+        let threads_short = self.transfers.writers.available_permits() == 0;
         match (&self.filling, &self.worker) {
-            (Some(_), _) if self.transfers.pool.is_short() => Some(Duration::ZERO),
+            (Some(_), _) if threads_short || self.transfers.pool.is_short() => Some(Duration::ZERO),
             (Some(_), _) => Some(FLUSH_AFTER),
+            (None, Worker::Running { .. }) if threads_short => Some(Duration::ZERO),
             (None, Worker::Running { .. }) => Some(REST_AFTER),
             (None, _) => None,
         }
@@ -215,6 +228,11 @@ impl<'a, S: Sink> Line<'a, S> {
     async fn take(&mut self, bytes: &[u8], gate: &mut Gate<'_>) -> Result<Option<End>, HoldError> {
         let mut rest = bytes;
         while !rest.is_empty() {
+            // The thread first, then the buffer, for everybody: who holds a buffer can always write
+            // it.
+            if let Some(end) = self.start_worker(gate).await {
+                return Ok(Some(end));
+            }
             let buffer = if let Some(buffer) = &mut self.filling {
                 buffer
             } else {
@@ -241,7 +259,6 @@ impl<'a, S: Sink> Line<'a, S> {
 
     async fn flush(&mut self) -> Result<(), HoldError> {
         let Some(buffer) = self.filling.take() else { return Ok(()) };
-        self.start_worker().await;
         let Worker::Running { queue, .. } = &self.worker else { return Ok(()) };
         if queue.send(buffer).await.is_err() {
             // The thread ended early: it met an error.
@@ -250,17 +267,22 @@ impl<'a, S: Sink> Line<'a, S> {
         Ok(())
     }
 
-    async fn start_worker(&mut self) {
+    /// An end if the request was interrupted while it waited for a thread.
+    async fn start_worker(&mut self, gate: &mut Gate<'_>) -> Option<End> {
         if matches!(self.worker, Worker::Running { .. }) {
-            return;
+            return None;
         }
-        let permit = self.transfers.writers.clone().acquire_owned().await;
+        let permit = tokio::select! {
+            permit = self.transfers.writers.clone().acquire_owned() => permit,
+            end = interrupted(&mut gate.leave, gate.stop) => return Some(end),
+        };
         let permit = permit.expect("the semaphore is never closed");
         if let Worker::Resting(sink) = std::mem::replace(&mut self.worker, Worker::Gone) {
             let (queue, buffers) = mpsc::channel(QUEUE);
             let thread = tokio::task::spawn_blocking(move || work(sink, buffers, permit));
             self.worker = Worker::Running { queue, thread };
         }
+        None
     }
 
     async fn stop_worker(&mut self) -> Result<(), HoldError> {

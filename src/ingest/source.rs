@@ -10,9 +10,12 @@ use bytes::Bytes;
 /// Why a body ended before its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// The client is gone, or broke the framing.
+    /// The client is gone.
     #[error("the connection was cut")]
     Cut,
+    /// Its framing makes no sense.
+    #[error("the framing of the body is broken")]
+    Malformed,
     /// No byte came for the idle timeout.
     #[error("the client stalled")]
     Stalled,

@@ -64,8 +64,8 @@ pub trait LedgerPath: Debug + Send + Sync + 'static {
 }
 
 impl<F: LedgerPath> ProcessLocks for LedgerLocks<F> {
-    /// A ledger that was removed while its lock was waited for is no ledger any more: the locked file must still be
-    /// the one at its path.
+    /// A ledger that was removed while its lock was waited for is no ledger any more: the locked
+    /// file must still be the one at its path.
     fn try_lock(&self, id: &UploadId) -> Result<FileLock, LockError> {
         let path = self.0.path(id);
         loop {

@@ -1,8 +1,9 @@
 //! Exclusive hold of an upload: one writer, and the newcomer wins.
 //!
-//! Two locks in a row. In this process a fair queue per upload, with a signal that asks the holder to leave; against
-//! other processes `flock` on the ledger, which the kernel releases when a process dies. The in-process lock never
-//! blocks a thread; the file lock is taken on a blocking thread by whoever has the first.
+//! Two locks in a row. In this process a fair queue per upload, with a signal that asks the holder
+//! to leave; against other processes `flock` on the ledger, which the kernel releases when a
+//! process dies. The in-process lock never blocks a thread; the file lock is taken on a blocking
+//! thread by whoever has the first.
 
 mod file;
 #[cfg(test)]
@@ -135,7 +136,8 @@ impl Drop for Place {
 
 /// Proof that its owner may change the upload (invariant I5), within this process.
 pub struct UploadGuard {
-    /// Taken out on drop before the place is given up, so that the queue never seems empty while it is held.
+    /// Taken out on drop before the place is given up, so that the queue never seems empty while it
+    /// is held.
     held: Option<OwnedMutexGuard<()>>,
     place: Place,
 }
@@ -151,7 +153,8 @@ impl UploadGuard {
         *self.place.entry.asking.borrow() > 0
     }
 
-    /// A handle on the newcomers' signal, for a task that waits while another thread holds the guard.
+    /// A handle on the newcomers' signal, for a task that waits while another thread holds the
+    /// guard.
     pub fn leave_signal(&self) -> LeaveSignal {
         LeaveSignal(self.place.entry.asking.subscribe())
     }

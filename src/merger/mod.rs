@@ -1,8 +1,9 @@
 //! Parts → final file: verify → absorb → publish → commit.
 //!
-//! An offset client leaves nothing to absorb: finishing is a rename. For an index client a background task absorbs
-//! the contiguous prefix while later chunks still arrive. A crash at any point is finished by the next one who takes
-//! the upload; merging twice gives the same file; concurrent requests join the merge that runs.
+//! An offset client leaves nothing to absorb: finishing is a rename. For an index client a
+//! background task absorbs the contiguous prefix while later chunks still arrive. A crash at any
+//! point is finished by the next one who takes the upload; merging twice gives the same file;
+//! concurrent requests join the merge that runs.
 
 mod absorb;
 mod publish;
@@ -126,7 +127,8 @@ impl Merger {
         publish::publish(held, &MergeDemand::default(), &self.options)
     }
 
-    /// Finishes an upload on request. One merge runs per upload; others wait for it a while, then look again.
+    /// Finishes an upload on request. One merge runs per upload; others wait for it a while, then
+    /// look again.
     pub async fn merge(
         self: &Arc<Self>,
         id: &UploadId,
@@ -161,7 +163,9 @@ impl Merger {
 
     /// Absorbs what is contiguous, in the background, one part per hold.
     pub fn absorb_soon(self: &Arc<Self>, id: &UploadId) {
-        if !self.absorbing().insert(id.clone()) {
+        // Who caps the chunks of a part wants them apart until the file is finished.
+        let capped = self.holds.options().chunks_per_part < u64::MAX;
+        if capped || !self.absorbing().insert(id.clone()) {
             return;
         }
         let (this, id) = (self.clone(), id.clone());
@@ -178,7 +182,8 @@ impl Merger {
             let mut held = self.holds.take(id, Manner::Patient).await?;
             let (step, held) = blocking::run(move || (absorb::absorb_next(&mut held), held)).await;
             if step? == absorb::Step::NothingToAbsorb || self.tasks.is_closed() {
-                // Said while the upload is still held: whoever commits a chunk behind this starts the next round.
+                // Said while the upload is still held: whoever commits a chunk behind this starts
+                // the next round.
                 self.absorbing().remove(id);
                 drop(held);
                 return Ok(());
@@ -205,7 +210,8 @@ impl Merger {
         Ok(Running { merger: self.clone(), id: id.clone(), _done: done })
     }
 
-    /// Copies part by part and leaves in between when asked, so that a look at the upload never waits for a merge.
+    /// Copies part by part and leaves in between when asked, so that a look at the upload never
+    /// waits for a merge.
     async fn merge_in_turns(
         self: &Arc<Self>,
         id: &UploadId,
@@ -227,11 +233,11 @@ impl Merger {
         held: &mut Held,
         demand: &MergeDemand,
     ) -> Result<Option<MergeOutcome>, MergeError> {
+        held.ensure_alive()?;
+        publish::check(held, demand)?;
         if let Some(finished) = held.record().finished() {
             return Ok(Some(MergeOutcome::AlreadyMerged(finished.clone())));
         }
-        held.ensure_alive()?;
-        publish::check(held, demand)?;
         while absorb::absorb_next(held)? == absorb::Step::Absorbed {
             if held.is_wanted() {
                 return Ok(None);

@@ -70,8 +70,8 @@ fn differing(record: &Record, list: &[Sha256Digest]) -> Result<Vec<ChunkIndex>, 
         .collect())
 }
 
-/// Checks, absorbs what is left, and makes the file visible. The order is the promise: bytes durable → intent durable
-/// → rename → folder durable → fact durable → answer → leftovers removed.
+/// Checks, absorbs what is left, and makes the file visible. The order is the promise: bytes
+/// durable → intent durable → rename → folder durable → fact durable → answer → leftovers removed.
 pub(super) fn publish(
     held: &mut Held,
     demand: &MergeDemand,
@@ -97,7 +97,8 @@ pub(super) fn publish(
     if let Err(error) = held.storage().remove_upload(held.id()) {
         tracing::warn!(id = %held.id(), %error, "could not remove the folder of a finished upload");
     }
-    tracing::info!(id = %held.id(), name = %finished.name, length = length.get(), "upload finished");
+    let id = held.id();
+    tracing::info!(%id, name = %finished.name, length = length.get(), "upload finished");
     Ok(finished)
 }
 
@@ -122,11 +123,12 @@ fn trim(held: &mut Held) -> Result<(PartId, Length), MergeError> {
     Ok((part, length))
 }
 
-/// A failed fsync is final: the bytes may be gone although they can still be read. Their chunks are asked for again.
+/// A failed fsync is final: the bytes may be gone although they can still be read. Their chunks are
+/// asked for again.
 fn sync_or_drop(held: &mut Held, part: PartId) -> Result<(), MergeError> {
     let blob = held.storage().open_part(held.id(), part).map_err(HoldError::Io)?;
     let Err(error) = blob.sync() else { return Ok(()) };
-    tracing::error!(id = %held.id(), %error, "could not flush a part; its chunks are asked for again");
+    tracing::error!(id = %held.id(), %error, "could not flush a part, asking for its chunks again");
     let chunks: Vec<ChunkIndex> = held.record().chunks().iter().map(|(chunk, _)| chunk).collect();
     held.drop_chunks(&chunks)?;
     Err(HoldError::Io(error).into())
@@ -138,8 +140,8 @@ fn first_name(held: &Held, composite: Option<Sha256Digest>, options: &MergeOptio
     options.template.render(&NameParts { id: &manifest.id, filename, at: held.now(), composite })
 }
 
-/// Publishes under the first name that is free. Each try is written down before it is made, so that a crash can tell
-/// whose file it finds.
+/// Publishes under the first name that is free. Each try is written down before it is made, so that
+/// a crash can tell whose file it finds.
 fn appear(
     held: &mut Held,
     part: PartId,
@@ -163,7 +165,8 @@ fn appear(
     Err(HoldError::Io(std::io::Error::other("every name for the file is taken")).into())
 }
 
-/// Back to the complete set, unless the file did appear: then the next holder finds it and finishes.
+/// Back to the complete set, unless the file did appear: then the next holder finds it and
+/// finishes.
 fn give_up(held: &mut Held, name: &FinalName) {
     let base_left = base(held).map(|part| held.storage().part_size(held.id(), part));
     if !matches!(base_left, Some(Ok(Some(_)))) {

@@ -13,8 +13,8 @@ use crate::upload::UploadId;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BasePath(String);
 
-/// The address that clients see, where it is not the one that requests come in on: scheme, host and perhaps a path,
-/// without a slash at the end.
+/// The address that clients see, where it is not the one that requests come in on: scheme, host and
+/// perhaps a path, without a slash at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl(String);
 
@@ -35,8 +35,9 @@ impl BasePath {
         &self.0
     }
 
-    /// What follows the base in `path`; empty for the base itself, with or without its slash. `None` outside of it.
-    pub(super) fn strip<'a>(&self, path: &'a str) -> Option<&'a str> {
+    /// What follows the base in `path`; empty for the base itself, with or without its slash.
+    /// `None` outside of it.
+    pub fn strip<'a>(&self, path: &'a str) -> Option<&'a str> {
         if self.0.strip_suffix('/') == Some(path) {
             return Some("");
         }
@@ -88,8 +89,8 @@ impl FromStr for PublicUrl {
     }
 }
 
-/// Makes the URLs that answers carry: path-absolute, or under the public URL where there is one. No header of a
-/// client ever names our address (own rule, rows TUS-CREATE-02 and TUS-CORE-14).
+/// Makes the URLs that answers carry: path-absolute, or under the public URL where there is one. No
+/// header of a client ever names our address (own rule, rows TUS-CREATE-02 and TUS-CORE-14).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Links {
     /// Where uploads live.

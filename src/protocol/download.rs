@@ -1,4 +1,5 @@
-//! GET of a finished file: the head of the answer, which lets no stranger's file run as a page of ours.
+//! GET of a finished file: the head of the answer, which lets no stranger's file run as a page of
+//! ours.
 
 #[cfg(test)]
 mod tests;
@@ -41,8 +42,8 @@ impl Download<'_> {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
 
-    /// A strong validator (RFC 9110 §8.8.3) that outlives a restart: the composite digest, or else the upload and the
-    /// millisecond in which it was finished.
+    /// A strong validator (RFC 9110 §8.8.3) that outlives a restart: the composite digest, or else
+    /// the upload and the millisecond in which it was finished.
     pub fn etag(&self) -> String {
         match &self.finished.composite {
             Some(digest) => format!("\"{digest}\""),
@@ -50,7 +51,8 @@ impl Download<'_> {
         }
     }
 
-    /// `Content-Disposition` (RFC 6266): a name in plain ASCII for old clients, the real one beside it (RFC 8187).
+    /// `Content-Disposition` (RFC 6266): a name in plain ASCII for old clients, the real one beside
+    /// it (RFC 8187).
     fn disposition(&self, disposition: Disposition) -> HeaderValue {
         let given = self.manifest.filename.as_deref().map(segment).filter(|name| !name.is_empty());
         let name = given.unwrap_or_else(|| self.finished.name.as_str().to_owned());
@@ -72,8 +74,8 @@ enum Disposition {
 
 const OPAQUE: &str = "application/octet-stream";
 
-/// The media type and how it is shown. What can carry script (HTML, SVG, XML, …) or is unknown becomes bytes to save;
-/// PDF keeps its type and is saved too (own rule, row TUS-GET-05).
+/// The media type and how it is shown. What can carry script (HTML, SVG, XML, …) or is unknown
+/// becomes bytes to save; PDF keeps its type and is saved too (own rule, row TUS-GET-05).
 fn presentation(given: Option<&str>) -> (String, Disposition) {
     let Some(essence) = given.and_then(essence) else {
         return (OPAQUE.to_owned(), Disposition::Attachment);

@@ -13,6 +13,8 @@ pub const CONTENT_DIGEST: &str = "Content-Digest";
 pub const CONTENT_ENCODING: &str = "Content-Encoding";
 /// `Content-Length`.
 pub const CONTENT_LENGTH: &str = "Content-Length";
+/// How a body is framed where its length is not known.
+pub const TRANSFER_ENCODING: &str = "Transfer-Encoding";
 /// `Content-MD5` (RFC 1864).
 pub const CONTENT_MD5: &str = "Content-MD5";
 /// `If-Match`.
@@ -46,8 +48,9 @@ pub const X_CHUNK_SHA256: &str = "X-Chunk-SHA256";
 /// `X-HTTP-Method-Override`.
 pub const X_HTTP_METHOD_OVERRIDE: &str = "X-HTTP-Method-Override";
 
-/// The value of a header that may come once; `None` where it is absent. Twice, or other than visible ASCII and
-/// blanks: [`Problem::MalformedHeader`] (RFC 9110 §5.3 forbids a sender to repeat a single-valued header).
+/// The value of a header that may come once; `None` where it is absent. Twice, or other than
+/// visible ASCII and blanks: [`Problem::MalformedHeader`] (RFC 9110 §5.3 forbids a sender to repeat
+/// a single-valued header).
 pub fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
@@ -79,7 +82,8 @@ impl NotDecimal {
     }
 }
 
-/// Reads a plain decimal, `0` or `[1-9][0-9]*`, up to 2^63 − 1. Own rule: a number has one spelling.
+/// Reads a plain decimal, `0` or `[1-9][0-9]*`, up to 2^63 − 1. Own rule: a number has one
+/// spelling.
 pub fn decimal(text: &str) -> Result<u64, NotDecimal> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if !digits || (text.len() > 1 && text.starts_with('0')) {
@@ -87,6 +91,16 @@ pub fn decimal(text: &str) -> Result<u64, NotDecimal> {
     }
     let number: i64 = text.parse().map_err(|_| NotDecimal::TooLarge)?;
     Ok(number.unsigned_abs())
+}
+
+/// HTTP/1.1 wants exactly one `Host` (RFC 9112 §3.2).
+pub fn check_host(parts: &Parts) -> Result<(), Problem> {
+    let why = "it must come exactly once";
+    let once = parts.headers.get_all(header::HOST).iter().count() == 1;
+    if parts.version == Version::HTTP_11 && !once {
+        return Err(Problem::MalformedHeader { name: "Host", why });
+    }
+    Ok(())
 }
 
 /// What the head says about the body's length.
@@ -101,20 +115,33 @@ pub enum BodyLength {
 }
 
 impl BodyLength {
-    /// Reads `Content-Length` and `Transfer-Encoding`. HTTP/2 and later may send a body without announcing it;
-    /// whoever knows that the stream has ended already says [`BodyLength::Empty`] instead.
+    /// Reads `Content-Length` and `Transfer-Encoding`. HTTP/2 and later may send a body without
+    /// announcing it; whoever knows that the stream has ended already says [`BodyLength::Empty`]
+    /// instead.
     pub fn of(parts: &Parts) -> Result<Self, Problem> {
         if let Some(text) = single(&parts.headers, CONTENT_LENGTH)? {
             let length = decimal(text)
                 .map_err(|e| Problem::MalformedHeader { name: CONTENT_LENGTH, why: e.why() })?;
             return Ok(if length == 0 { Self::Empty } else { Self::Exactly(length) });
         }
-        let announced = parts.headers.contains_key(header::TRANSFER_ENCODING);
+        let announced = plain_transfer(&parts.headers)?;
         Ok(if announced || parts.version > Version::HTTP_11 { Self::Unknown } else { Self::Empty })
     }
 }
 
-/// The `type/subtype` of a media type in lower case, without its parameters; `None` for other text (RFC 9110 §8.3.1).
+/// Is there a transfer coding? `chunked` alone is one that hides nothing: behind any other the
+/// bytes are not those of the file, and nobody decodes them here (RFC 9112 §6.1).
+fn plain_transfer(headers: &HeaderMap) -> Result<bool, Problem> {
+    let why = "only chunked is taken";
+    match single(headers, TRANSFER_ENCODING)? {
+        None => Ok(false),
+        Some(coding) if coding.eq_ignore_ascii_case("chunked") => Ok(true),
+        Some(_) => Err(Problem::MalformedHeader { name: TRANSFER_ENCODING, why }),
+    }
+}
+
+/// The `type/subtype` of a media type in lower case, without its parameters; `None` for other text
+/// (RFC 9110 §8.3.1).
 pub fn essence(text: &str) -> Option<String> {
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let (kind, subtype) = essence.trim_end_matches([' ', '\t']).split_once('/')?;
@@ -129,7 +156,8 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The request's media type as [`essence`] has it; `None` where it is absent, comes twice or cannot be read.
+/// The request's media type as [`essence`] has it; `None` where it is absent, comes twice or cannot
+/// be read.
 pub fn media_type(headers: &HeaderMap) -> Option<String> {
     single(headers, "Content-Type").ok().flatten().and_then(essence)
 }

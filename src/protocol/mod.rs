@@ -1,7 +1,8 @@
 //! The dialects, free of IO: a request head becomes a value, an outcome becomes an answer.
 //!
-//! Nothing here sees a body (but for small JSON that was collected already), and nothing awaits. A refusal is a
-//! [`Problem`]; [`problem`] holds the one matrix that says how each of them looks on the wire.
+//! Nothing here sees a body (but for small JSON that was collected already), and nothing awaits. A
+//! refusal is a [`Problem`]; [`problem`] holds the one matrix that says how each of them looks on
+//! the wire.
 
 pub mod address;
 pub mod chunks;

@@ -37,7 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const JOIN_WAIT: Duration = Duration::from_secs(2);
 /// How long an expired upload is remembered.
 const REMEMBER: Duration = Duration::from_hours(24);
-/// Threads that write at the same time; tokio's blocking pool has 512, and looking things up needs some too.
+/// Threads that write at the same time; tokio's blocking pool has 512, and looking things up needs
+/// some too.
 const WRITERS_MAX: usize = 384;
 
 /// All rooms of one server.

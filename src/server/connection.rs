@@ -13,14 +13,17 @@ use crate::service::Service;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The read buffer of an HTTP/1.1 connection grows to this at most.
 const READ_BUFFER: usize = 128 * 1024;
-/// HTTP/2 flow control: what one stream may have in flight, and all streams of a connection together.
+/// HTTP/2 flow control: what one stream may have in flight, and all streams of a connection
+/// together.
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 const FRAME_MAX: u32 = 256 * 1024;
 const STREAMS_MAX: u32 = 100;
 const PING_EVERY: Duration = Duration::from_secs(30);
-/// How long to wait before the first bytes are looked at again.
+/// How long to wait before the first bytes are looked at again, and how often: who sends `P` and
+/// stops speaks HTTP/1.1.
 const SNIFF_PAUSE: Duration = Duration::from_millis(5);
+const SNIFFS_MAX: u32 = 40;
 
 /// Serves a connection until it ends; after `stop` only the requests that have begun.
 pub(super) async fn serve(stream: TcpStream, service: Service, stop: CancellationToken) {
@@ -44,11 +47,12 @@ enum Spoken {
     Http2,
 }
 
-/// Looks at the first bytes without taking them: only HTTP/2 with prior knowledge begins with `PRI`.
+/// Looks at the first bytes without taking them: only HTTP/2 with prior knowledge begins with
+/// `PRI`.
 async fn sniff(stream: &TcpStream) -> Option<Spoken> {
     const PREFACE: &[u8] = b"PRI";
     let mut first = [0; PREFACE.len()];
-    loop {
+    for _ in 0..SNIFFS_MAX {
         let seen = stream.peek(&mut first).await.ok().filter(|seen| *seen > 0)?;
         let seen = first.get(..seen)?;
         if !PREFACE.starts_with(seen) {
@@ -59,6 +63,7 @@ async fn sniff(stream: &TcpStream) -> Option<Spoken> {
         }
         time::sleep(SNIFF_PAUSE).await;
     }
+    Some(Spoken::Http1)
 }
 
 async fn serve_http1(stream: TcpStream, service: Service, stop: CancellationToken) {

@@ -73,7 +73,8 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Serves until `shutdown` returns, then drains: no new connections, running requests seal what they received.
+    /// Serves until `shutdown` returns, then drains: no new connections, running requests seal what
+    /// they received.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let Self { listener, house, config } = self;
         let connections = TaskTracker::new();
@@ -109,6 +110,8 @@ async fn drain(house: &House, connections: &TaskTracker) {
     connections.close();
     // A connection that never sent a request does not go by itself.
     let _ = time::timeout(LAST_WORDS, connections.wait()).await;
+    house.service.close();
+    house.tasks.wait().await;
 }
 
 async fn accept(listener: &TcpListener, house: &House, config: &Config, connections: &TaskTracker) {

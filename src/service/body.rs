@@ -1,6 +1,8 @@
 //! A request's body under an idle timeout, and what becomes of the part that nobody wants.
 
 use std::{
+    error::Error,
+    io::{self, ErrorKind},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -12,17 +14,22 @@ use futures_core::Stream;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use tokio::time::{self, Sleep};
+use tokio_util::sync::CancellationToken;
 
-use crate::{
-    clock::timer_in,
-    ingest::{Broken, Source},
-};
+use crate::ingest::{Broken, Source};
 
-/// Unwanted bytes that are read at most, so that an early answer reaches the client. Both limits hold, else a stranger
-/// buys bandwidth.
+/// Unwanted bytes that are read at most, so that an early answer reaches the client. Both limits
+/// hold, else a stranger buys bandwidth.
 const DRAIN_BYTES: u64 = 64 * 1024 * 1024;
 /// How long unwanted bytes are read at most.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// The same, once the process stops.
+const DRAIN_TIME_OF_STOP: Duration = Duration::from_millis(250);
+
+/// Bytes that the form parser may take in before it hands something on: more than one frame, which
+/// may be all file.
+const HOARD_MAX: usize = 256 * 1024;
 
 /// A handle on the body: the handler reads it, and whatever it leaves is drained behind the answer.
 #[derive(Clone)]
@@ -32,11 +39,13 @@ pub(super) struct RequestBody {
 }
 
 struct Shared {
-    body: UnsyncBoxBody<Bytes, ()>,
+    body: UnsyncBoxBody<Bytes, Broken>,
     /// Read ahead, not handed out yet.
     peeked: Option<Bytes>,
     idle: Idle,
     progress: Progress,
+    /// Bytes that the form parser took since it last handed something on.
+    hoarded: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,21 +59,19 @@ enum Progress {
 /// Armed whenever the body makes us wait; a slow disk does not count.
 struct Idle {
     timeout: Duration,
-    sleep: Pin<Box<Sleep>>,
-    armed: bool,
+    sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl RequestBody {
     pub(super) fn new<B>(body: B, announced: Option<u64>, idle_timeout: Duration) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let progress = if body.is_end_stream() { Progress::Over } else { Progress::Untouched };
-        let sleep = Box::pin(time::sleep(idle_timeout));
-        let idle = Idle { timeout: idle_timeout, sleep, armed: false };
-        // What kind of error ended a body does not matter: received bytes stay, the rest is missing.
-        let body = body.map_err(|_| ()).boxed_unsync();
-        let shared = Shared { body, peeked: None, idle, progress };
+        let idle = Idle { timeout: idle_timeout, sleep: None };
+        let body = body.map_err(|error| broken(&*error.into())).boxed_unsync();
+        let shared = Shared { body, peeked: None, idle, progress, hoarded: 0 };
         Self { shared: Arc::new(Mutex::new(shared)), announced }
     }
 
@@ -107,9 +114,9 @@ impl RequestBody {
         Ok(Some(collected))
     }
 
-    /// Reads on and throws away, within bounds: unread bytes would make the kernel reset the connection, and the reset
-    /// destroys the answer before the client reads it.
-    pub(super) async fn drain(mut self) {
+    /// Reads on and throws away, within bounds: unread bytes would make the kernel reset the
+    /// connection, and the reset destroys the answer before the client reads it.
+    pub(super) async fn drain(mut self, stop: CancellationToken) {
         let all = async {
             let mut left = DRAIN_BYTES;
             while let Some(Ok(bytes)) =
@@ -122,7 +129,20 @@ impl RequestBody {
                 left = rest;
             }
         };
-        let _ = time::timeout(DRAIN_TIME, all).await;
+        let hurried = async {
+            stop.cancelled().await;
+            time::sleep(DRAIN_TIME_OF_STOP).await;
+        };
+        tokio::select! {
+            () = all => {}
+            () = hurried => {}
+            () = time::sleep(DRAIN_TIME) => {}
+        }
+    }
+
+    /// The form parser handed something on.
+    pub(super) fn handed_on(&self) {
+        self.lock().hoarded = 0;
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -142,12 +162,12 @@ impl Shared {
         loop {
             match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(frame) => {
-                    self.idle.armed = false;
+                    self.idle.sleep = None;
                     match frame.map(|frame| frame.map(Frame::into_data)) {
                         Some(Ok(Ok(bytes))) => return Poll::Ready(Some(Ok(bytes))),
                         // Trailers: nothing in them that this dialect reads.
                         Some(Ok(Err(_))) => {}
-                        Some(Err(())) => return self.end(Some(Err(Broken::Cut))),
+                        Some(Err(broken)) => return self.end(Some(Err(broken))),
                         None => return self.end(None),
                     }
                 }
@@ -165,13 +185,24 @@ impl Shared {
     }
 }
 
+/// Nonsense from a client that is there to be told, or the end of the connection?
+fn broken(error: &(dyn Error + 'static)) -> Broken {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref().map(io::Error::kind);
+        if matches!(kind, Some(ErrorKind::InvalidInput | ErrorKind::InvalidData)) {
+            return Broken::Malformed;
+        }
+        cause = error.source();
+    }
+    Broken::Cut
+}
+
 impl Idle {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if !self.armed {
-            self.sleep.as_mut().reset(timer_in(self.timeout));
-            self.armed = true;
-        }
-        self.sleep.as_mut().poll(context)
+        let timeout = self.timeout;
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(time::sleep(timeout)));
+        sleep.as_mut().poll(context)
     }
 }
 
@@ -189,7 +220,16 @@ impl Source for RequestBody {
 impl Stream for RequestBody {
     type Item = Result<Bytes, Broken>;
 
+    /// The parser keeps what it cannot make sense of yet, without a bound of its own.
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.lock().poll(context)
+        let mut shared = self.lock();
+        if shared.hoarded > HOARD_MAX {
+            return Poll::Ready(Some(Err(Broken::Malformed)));
+        }
+        let polled = shared.poll(context);
+        if let Poll::Ready(Some(Ok(bytes))) = &polled {
+            shared.hoarded = shared.hoarded.saturating_add(bytes.len());
+        }
+        polled
     }
 }

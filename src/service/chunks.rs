@@ -1,6 +1,6 @@
 //! The chunk flow: each request of the dialect, run.
 
-use http::{Method, request::Parts};
+use http::request::Parts;
 
 use super::{
     Service,
@@ -8,10 +8,9 @@ use super::{
     refusal::{Refusal, merge_problem, refuse},
 };
 use crate::{
-    hold::Hashing,
     ingest::{
-        ChunkCommitted, ChunkFate, ChunkPut, ExpectedDigests, IngestError, MergeDemand,
-        MergeOutcome, StagedChunk, View,
+        ChunkCommitted, ChunkFate, ChunkPut, Condition, ExpectedDigests, Hashing, IngestError,
+        MergeDemand, MergeOutcome, StagedChunk, View,
     },
     protocol::{
         Answer, BodyLength, Problem,
@@ -110,11 +109,8 @@ impl Service {
     ) -> Result<(ChunkUpload, ChunkPut), Refusal> {
         let upload = ChunkUpload::decode(params, &parts.headers)?;
         self.check_size(upload.size)?;
-        let found = match self.find(&upload.name).await {
-            // A chunk without a filename belongs to the upload without one.
-            Err(Refusal::Problem(Problem::AmbiguousUpload)) => None,
-            found => found?,
-        };
+        let key = upload.name.key(OWNER);
+        let found = known(self.ingest().status_for_chunk(key.clone()).await)?;
         let stored = found.as_ref().and_then(|view| view.record.chunks().get(upload.index));
         upload.condition.check(stored)?;
         let layout = if let Some(view) = &found {
@@ -125,13 +121,17 @@ impl Service {
         } else {
             Some(upload.layout()?)
         };
+        let demanded = upload.condition.clone();
+        let condition = Condition::new(move |stored| demanded.check(stored).is_ok());
         let metadata = tus::Metadata::named(upload.name.filename.as_deref()).verbatim;
         let digests = upload.digests;
         let put = ChunkPut {
-            key: upload.name.key(OWNER),
+            upload: found.map(|view| view.id),
+            key,
             metadata,
             index: upload.index,
             layout,
+            condition,
             expected: ExpectedDigests { sha256: digests.sha256, md5: digests.md5 },
         };
         Ok((upload, put))
@@ -215,9 +215,4 @@ fn md5_wanted(put: &ChunkPut) -> Hashing {
 
 fn plain(error: IngestError) -> Refusal {
     refuse(error, ChunkIndex::ZERO)
-}
-
-/// Paths that belong to no dialect.
-pub(super) fn is_health(method: &Method, path: &str) -> bool {
-    path == "/healthz" && matches!(*method, Method::GET | Method::HEAD)
 }

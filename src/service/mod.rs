@@ -5,9 +5,11 @@ mod chunks;
 mod multipart;
 mod refusal;
 mod response;
+#[cfg(test)]
+mod tests;
 mod tus;
 
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{error::Error, fmt, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header, request::Parts};
@@ -17,10 +19,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{body::RequestBody, refusal::Refusal, response::render};
 pub use self::{refusal::Aborted, response::ResponseBody};
 use crate::{
-    ingest::Ingest,
+    ingest::{Broken, Ingest},
     protocol::{
         BodyLength, Links, Problem,
         chunks::route,
+        headers::check_host,
         tus::{Rules, decode},
     },
     upload::Dialect,
@@ -46,18 +49,26 @@ struct Inner {
     options: ServiceOptions,
     tasks: TaskTracker,
     stop: CancellationToken,
+    closed: CancellationToken,
 }
 
 impl Service {
-    /// Requests run as `tasks` of their own, which a client that hangs up does not cancel. Once `stop` is cancelled,
-    /// HTTP/1.1 connections are told to close.
+    /// From now on every request is broken off. For the moment between the last request of a stop
+    /// and the mark that the stop was clean.
+    pub fn close(&self) {
+        self.0.closed.cancel();
+    }
+
+    /// Requests run as `tasks` of their own, which a client that hangs up does not cancel. Once
+    /// `stop` is cancelled, HTTP/1.1 connections are told to close.
     pub fn new(
         ingest: Arc<Ingest>,
         options: ServiceOptions,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self(Arc::new(Inner { ingest, options, tasks, stop }))
+        let closed = CancellationToken::new();
+        Self(Arc::new(Inner { ingest, options, tasks, stop, closed }))
     }
 
     fn ingest(&self) -> &Arc<Ingest> {
@@ -68,6 +79,10 @@ impl Service {
         &self.0.options.rules
     }
 
+    fn tasks(&self) -> &TaskTracker {
+        &self.0.tasks
+    }
+
     fn links(&self) -> &Links {
         &self.0.options.links
     }
@@ -76,16 +91,23 @@ impl Service {
     pub async fn answer<B>(self, request: Request<B>) -> Result<Response<ResponseBody>, Aborted>
     where
         B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
-        let length =
-            if body.is_end_stream() { Ok(BodyLength::Empty) } else { BodyLength::of(&parts) };
+        let length = match check_host(&parts) {
+            Ok(()) if body.is_end_stream() => Ok(BodyLength::Empty),
+            Ok(()) => BodyLength::of(&parts),
+            Err(problem) => Err(problem),
+        };
         let announced = match &length {
             Ok(BodyLength::Empty) => Some(0),
             Ok(BodyLength::Exactly(bytes)) => Some(*bytes),
             Ok(BodyLength::Unknown) | Err(_) => None,
         };
         let body = RequestBody::new(body, announced, self.0.options.idle_timeout);
+        if self.0.closed.is_cancelled() {
+            return Err(Aborted(Broken::Cut));
+        }
         let tasks = self.0.tasks.clone();
         // Detached: whatever has begun is brought to its end although the client hangs up.
         let task = tasks.spawn(async move { self.run(parts, length, body).await });
@@ -100,7 +122,7 @@ impl Service {
     ) -> Result<Response<ResponseBody>, Aborted> {
         let answered = match length {
             Ok(length) => self.dispatch(&parts, length, &mut body).await,
-            Err(problem) => Err(problem.into()),
+            Err(problem) => return Ok(self.close_at_once(&parts, &problem)),
         };
         let mut response = match answered {
             Ok(response) => response,
@@ -136,14 +158,27 @@ impl Service {
         if let Some(route) = route(&parts.method, path) {
             return self.chunks(route, parts, length, body).await.map(render);
         }
-        if chunks::is_health(&parts.method, path) {
-            return Ok(Response::new(ResponseBody::whole(b"ok\n".to_vec())));
+        if path.strip_suffix('/').unwrap_or(path) == HEALTH {
+            return health(&parts.method);
         }
         Err(Problem::NotFound.into())
     }
 
-    /// What is left of the body is drained behind the answer. A client that still waits for 100 is not told to send
-    /// what nobody wants: reading would tell it, so its connection is closed instead.
+    /// A head that cannot be trusted: nothing behind it may be taken for a request.
+    fn close_at_once(&self, parts: &Parts, problem: &Problem) -> Response<ResponseBody> {
+        let tus = self.rules().base.strip(parts.uri.path()).is_some();
+        let dialect = if tus { Dialect::Tus } else { Dialect::Chunks };
+        let mut response = render(problem.response(dialect));
+        if parts.version < http::Version::HTTP_2 {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response
+    }
+
+    /// What is left of the body is drained behind the answer. A client that still waits for 100 is
+    /// not told to send what nobody wants: reading would tell it, so its connection is closed
+    /// instead.
     fn leave_body(&self, parts: &Parts, body: RequestBody, response: &mut Response<ResponseBody>) {
         let close = HeaderValue::from_static("close");
         let http1 = parts.version < http::Version::HTTP_2;
@@ -159,8 +194,18 @@ impl Service {
             }
             return;
         }
-        self.0.tasks.spawn(body.drain());
+        self.0.tasks.spawn(body.drain(self.0.stop.clone()));
     }
+}
+
+/// Belongs to no dialect.
+const HEALTH: &str = "/healthz";
+
+fn health(method: &Method) -> Result<Response<ResponseBody>, Refusal> {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return Ok(Response::new(ResponseBody::whole(b"ok\n".to_vec())));
+    }
+    Err(Problem::MethodNotAllowed { allow: "GET, HEAD".to_owned() }.into())
 }
 
 impl fmt::Debug for Service {
@@ -172,6 +217,7 @@ impl fmt::Debug for Service {
 impl<B> hyper::service::Service<Request<B>> for Service
 where
     B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     type Response = Response<ResponseBody>;
     type Error = Aborted;

@@ -1,4 +1,5 @@
-//! A chunk that comes as the file of a form. The file is staged as it streams by; fields may stand before and behind.
+//! A chunk that comes as the file of a form. The file is staged as it streams by; fields may stand
+//! before and behind.
 
 use std::{
     pin::Pin,
@@ -16,10 +17,10 @@ use super::{
     refusal::{Refusal, refuse},
 };
 use crate::{
-    ingest::{Broken, CHUNK_LEN_MAX, Source, StagedChunk},
+    ingest::{Broken, CHUNK_LEN_MAX, Hashing, Source, StagedChunk},
     protocol::{
         Problem,
-        chunks::{FIELD_BYTES_MAX, FIELDS_MAX},
+        chunks::{FIELD_BYTES_MAX as FIELD_BYTES, FIELDS_MAX},
     },
     upload::ChunkIndex,
 };
@@ -30,31 +31,33 @@ pub(super) struct Form {
     pub(super) chunk: StagedChunk,
 }
 
-const MALFORMED: Problem = Problem::MalformedMultipart { why: "The form cannot be read." };
+const MALFORMED: Problem = Problem::MalformedMultipart { why: "the form cannot be read" };
 
 impl Service {
-    /// Reads a whole form with exactly one part named `file` or `chunk`. `with_md5` asks for the file's MD5 too.
+    /// Reads a whole form with exactly one part named `file` or `chunk`. `with_md5` asks for the
+    /// file's MD5 too.
     pub(super) async fn read_form(
         &self,
         headers: &HeaderMap,
-        body: RequestBody,
-        md5: crate::hold::Hashing,
+        mut body: RequestBody,
+        md5: Hashing,
     ) -> Result<Form, Refusal> {
         let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let boundary = multer::parse_boundary(kind.unwrap_or_default()).map_err(|_| {
-            Problem::MalformedMultipart { why: "The Content-Type has no usable boundary." }
+            Problem::MalformedMultipart { why: "the Content-Type has no usable boundary" }
         })?;
-        let mut form = Multipart::with_constraints(body, boundary, constraints());
+        let mut form = Multipart::with_constraints(body.clone(), boundary, constraints());
         let mut fields = Vec::new();
         let mut chunk = None;
         while let Some(field) = form.next_field().await.map_err(form_error)? {
+            body.handed_on();
             match field.name().unwrap_or_default().to_owned().as_str() {
                 "file" | "chunk" if chunk.is_some() => {
-                    let why = "The form has more than one file.";
+                    let why = "it has more than one file";
                     return Err(Problem::MalformedMultipart { why }.into());
                 }
                 "file" | "chunk" => {
-                    let mut source = FieldSource { field, error: None };
+                    let mut source = FieldSource { field, body: body.clone(), error: None };
                     let staged = self.ingest().stage_chunk(&mut source, CHUNK_LEN_MAX, md5).await;
                     if let Some(error) = source.error {
                         return Err(form_error(error));
@@ -63,27 +66,28 @@ impl Service {
                 }
                 name => {
                     if fields.len() >= FIELDS_MAX {
-                        let limit = u64::try_from(FIELDS_MAX).unwrap_or(u64::MAX);
-                        return Err(Problem::BodyTooLarge { limit }.into());
+                        let why = "it has more than 32 fields";
+                        return Err(Problem::MalformedMultipart { why }.into());
                     }
                     let name = name.to_owned();
                     let value = field.bytes().await.map_err(form_error)?;
                     let value = String::from_utf8(value.to_vec()).map_err(|_| {
-                        Problem::MalformedMultipart { why: "A field is not UTF-8 text." }
+                        Problem::MalformedMultipart { why: "a field is not UTF-8 text" }
                     })?;
                     fields.push((name, value));
                 }
             }
         }
-        let missing = Problem::MalformedMultipart { why: "The form has no part named file." };
+        // The form may be over before the body is; a cut there is a cut all the same.
+        body.collect(FIELD_BYTES).await?.ok_or(MALFORMED)?;
+        let missing = Problem::MalformedMultipart { why: "it has no part named file" };
         Ok(Form { fields, chunk: chunk.ok_or(missing)? })
     }
 }
 
 fn constraints() -> Constraints {
-    let field = u64::try_from(FIELD_BYTES_MAX).unwrap_or(u64::MAX);
     let limits = SizeLimit::new()
-        .per_field(field)
+        .per_field(FIELD_BYTES)
         .for_field("file", CHUNK_LEN_MAX)
         .for_field("chunk", CHUNK_LEN_MAX);
     Constraints::new().size_limit(limits)
@@ -99,7 +103,7 @@ fn form_error(error: multer::Error) -> Refusal {
         multer::Error::IncompleteFieldData { .. }
         | multer::Error::IncompleteHeaders
         | multer::Error::IncompleteStream => {
-            Problem::MalformedMultipart { why: "The form ends in the middle." }.into()
+            Problem::MalformedMultipart { why: "it ends in the middle" }.into()
         }
         multer::Error::FieldSizeExceeded { limit, .. }
         | multer::Error::StreamSizeExceeded { limit } => Problem::BodyTooLarge { limit }.into(),
@@ -110,13 +114,17 @@ fn form_error(error: multer::Error) -> Refusal {
 /// The file part as a source of bytes.
 struct FieldSource {
     field: Field<'static>,
+    body: RequestBody,
     error: Option<multer::Error>,
 }
 
 impl Source for FieldSource {
     fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         Pin::new(&mut self.field).poll_next(context).map(|next| match next? {
-            Ok(bytes) => Some(Ok(bytes)),
+            Ok(bytes) => {
+                self.body.handed_on();
+                Some(Ok(bytes))
+            }
             Err(error) => {
                 self.error = Some(error);
                 Some(Err(Broken::Cut))

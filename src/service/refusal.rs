@@ -1,16 +1,16 @@
-//! What went wrong, as the protocol's problems. Whatever is the server's own fault is logged here, where it is handled.
+//! What went wrong, as the protocol's problems. Whatever is the server's own fault is logged here,
+//! where it is handled.
 
 use std::io::{self, ErrorKind};
 
-use crate::hold::HoldError;
 use crate::{
-    ingest::{Broken, IngestError, LayoutMismatch, MergeError},
+    ingest::{Broken, HoldError, IngestError, LayoutMismatch, MergeError},
     protocol::{DigestAlgorithm, Parameter, Problem, chunks::IndexRuns},
     upload::{ChunkIndex, Record},
 };
 
-/// The connection is to be closed without an answer: the client is gone or stalled, and any status could be taken for
-/// a verdict on the upload.
+/// The connection is to be closed without an answer: the client is gone or stalled, and any status
+/// could be taken for a verdict on the upload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("closed without an answer: {0}")]
 pub struct Aborted(pub(super) Broken);
@@ -30,7 +30,10 @@ impl From<Problem> for Refusal {
 
 impl From<Broken> for Refusal {
     fn from(broken: Broken) -> Self {
-        Self::Abort(Aborted(broken))
+        match broken {
+            Broken::Malformed => Self::Problem(Problem::MalformedBody),
+            Broken::Cut | Broken::Stalled => Self::Abort(Aborted(broken)),
+        }
     }
 }
 
@@ -96,6 +99,7 @@ fn problem(error: IngestError, index: ChunkIndex) -> Problem {
             Problem::ChunkTooLong { expected }
         }
         IngestError::ChunkLength { expected, actual } => Problem::BodyTooShort { expected, actual },
+        IngestError::ConditionFailed { stored } => Problem::PreconditionFailed { stored },
         IngestError::DigestMismatch { algorithm, expected, actual } => {
             let algorithm = match algorithm {
                 "md5" => DigestAlgorithm::Md5,

@@ -4,17 +4,22 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time};
+use tokio_util::task::TaskTracker;
 
 use crate::{ingest::Download, protocol::Answer};
 
 /// Blocks of a file that are read ahead of a client.
 const AHEAD: usize = 1;
+
+/// How long a client may leave a block of a file lying.
+const STALL_MAX: Duration = Duration::from_mins(1);
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -37,13 +42,13 @@ impl ResponseBody {
     }
 
     /// A finished file, read block by block as fast as the client takes it.
-    pub(super) fn file(mut download: Download) -> Self {
+    pub(super) fn file(mut download: Download, tasks: &TaskTracker) -> Self {
         let (sender, blocks) = mpsc::channel(AHEAD);
         let left = download.finished.length.get();
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             while let Some(block) = download.next().await {
-                if sender.send(block).await.is_err() {
-                    // The client is gone; so is the wish for the rest.
+                // Without a taker the client is gone, or does not read any more.
+                if !matches!(time::timeout(STALL_MAX, sender.send(block)).await, Ok(Ok(()))) {
                     return;
                 }
             }

@@ -83,9 +83,13 @@ impl Service {
         }
     }
 
-    /// A HEAD has no use for a status that comes from a passing reason: clients drop the upload on anything but 423.
+    /// A HEAD has no use for a status that comes from a passing reason: clients drop the upload on
+    /// anything but 423.
     async fn head(&self, id: &UploadId) -> Outcome<Answer> {
-        let view = self.ingest().head(id).await.map_err(plain)?;
+        let view = match self.ingest().head(id).await {
+            Ok(view) => view,
+            Err(error) => return self.refuse_with_rest(id, error).await,
+        };
         let progress = Progress { offset: view.offset, expires_at: view.deadline };
         let length = view.record.layout().length();
         Ok(answer::head(progress, length, &view.record.manifest().metadata))
@@ -108,19 +112,19 @@ impl Service {
         let append = Append { id: id.clone(), offset: patch.offset };
         let appended = match self.ingest().append(append, body).await {
             Ok(appended) => appended,
-            Err(error) => return self.refuse_patch(&id, error).await,
+            Err(error) => return self.refuse_with_rest(&id, error).await,
         };
         let told = progress(&appended);
         let rest = rest(&appended, None);
-        let length = self.ingest().status(&id).await.ok();
-        let length = length.and_then(|view| view.record.layout().length()).unwrap_or_default();
+        let length = appended.length.unwrap_or_default();
         match verdict(appended, Problem::LengthExceeded { length })? {
             Ok(()) => Ok(answer::appended(told)),
             Err(problem) => Ok(answer::refused(&problem, &rest)),
         }
     }
 
-    async fn refuse_patch(&self, id: &UploadId, error: IngestError) -> Outcome<Answer> {
+    /// A refusal, with what every answer about an unfinished upload tells.
+    async fn refuse_with_rest(&self, id: &UploadId, error: IngestError) -> Outcome<Answer> {
         match plain(error) {
             Refusal::Problem(problem @ (Problem::UnknownUpload | Problem::Gone)) => {
                 Err(problem.into())
@@ -148,7 +152,7 @@ impl Service {
         let download = self.ingest().download(id).await.map_err(plain)?;
         let (manifest, finished) = (download.record.manifest(), &download.finished);
         let head = download::Download { manifest, finished }.head();
-        Ok(head.map(|()| ResponseBody::file(download)))
+        Ok(head.map(|()| ResponseBody::file(download, self.tasks())))
     }
 }
 
@@ -160,20 +164,25 @@ fn rest(appended: &Appended, location: Option<Link>) -> Rest {
     Rest { location, offset: Some(appended.offset), expires_at: appended.deadline }
 }
 
-/// What an append came to, for the client: it is fine, it is a problem, or nobody is there to be told.
+/// What an append came to, for the client: it is fine, it is a problem, or nobody is there to be
+/// told.
 fn verdict(appended: Appended, overflow: Problem) -> Outcome<Result<(), Problem>> {
     if let Some(failure) = appended.failure {
-        return match plain(failure) {
-            Refusal::Problem(problem) => Ok(Err(problem)),
-            abort @ Refusal::Abort(_) => Err(abort),
-        };
+        return told(plain(failure));
     }
     match appended.end {
         End::Complete => Ok(Ok(())),
         End::Overflow => Ok(Err(overflow)),
         End::TakenOver => Ok(Err(Problem::TakenOver)),
         End::Stopping => Ok(Err(Problem::ShuttingDown)),
-        End::Broken(broken) => Err(broken.into()),
+        End::Broken(broken) => told(broken.into()),
+    }
+}
+
+fn told(refusal: Refusal) -> Outcome<Result<(), Problem>> {
+    match refusal {
+        Refusal::Problem(problem) => Ok(Err(problem)),
+        abort @ Refusal::Abort(_) => Err(abort),
     }
 }
 

@@ -40,7 +40,8 @@ fn kind<T>(result: std::io::Result<T>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind())
 }
 
-/// Every storage answers every question, each time on fresh ground; the files twice, with and without flushing.
+/// Every storage answers every question, each time on fresh ground; the files twice, with and
+/// without flushing.
 macro_rules! contract {
     ($($question:ident),* $(,)?) => {
         mod memory {

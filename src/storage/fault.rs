@@ -1,4 +1,5 @@
-//! A storage that fails, stalls or writes half on demand: for tests of programs that embed piton, and for our own.
+//! A storage that fails, stalls or writes half on demand: for tests of programs that embed piton,
+//! and for our own.
 
 mod blob;
 mod plan;
@@ -13,9 +14,11 @@ use crate::{
     upload::{FinalName, PartId, Timestamp, UploadId},
 };
 
-/// Forwards every call to `S`, except where [`Faults`] says otherwise; for blobs that were handed out earlier, too.
+/// Forwards every call to `S`, except where [`Faults`] says otherwise; for blobs that were handed
+/// out earlier, too.
 ///
-/// For tests of programs that embed piton. A call that fails does not reach `S` at all, but for a short write.
+/// For tests of programs that embed piton. A call that fails does not reach `S` at all, but for a
+/// short write.
 #[derive(Debug)]
 pub struct FaultStorage<S> {
     inner: S,

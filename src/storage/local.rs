@@ -3,7 +3,7 @@
 //! ```text
 //! {data_dir}/uploads/{id}/{k}.part   bytes of unfinished uploads
 //! {data_dir}/files/{name}            finished files; nothing unfinished is ever seen here
-//! {data_dir}/tmp/{token}             staging, on the same file system, so that adopting is a rename
+//! {data_dir}/tmp/{token}             staging, on the same file system: adopting is a rename
 //! ```
 
 mod file;
@@ -22,14 +22,15 @@ use crate::{
     upload::{FinalName, PartId, Timestamp, UploadId},
 };
 
-/// Keeps bytes below one data directory. Nothing is opened, listed or remembered before it is asked for.
+/// Keeps bytes below one data directory. Nothing is opened, listed or remembered before it is asked
+/// for.
 #[derive(Debug)]
 pub struct LocalStorage {
     uploads: PathBuf,
     files: PathBuf,
     staging: PathBuf,
-    /// Folders that appeared in `uploads/` so far. One more than seen: an earlier process may have left some that no
-    /// fsync has reached.
+    /// Folders that appeared in `uploads/` so far. One more than seen: an earlier process may have
+    /// left some that no fsync has reached.
     folders_made: AtomicU64,
     /// How many of them are on the disk.
     folders_synced: AtomicU64,
@@ -60,8 +61,8 @@ impl LocalStorage {
         child(&self.files, name.as_str())
     }
 
-    /// Puts something into an upload's folder. Tries first and makes the folder only when it is missing: most parts
-    /// are not their upload's first.
+    /// Puts something into an upload's folder. Tries first and makes the folder only when it is
+    /// missing: most parts are not their upload's first.
     fn put<T>(&self, id: &UploadId, put: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
         let folder = self.folder(id);
         match put(&folder) {
@@ -71,7 +72,8 @@ impl LocalStorage {
         let made = self.make_folder(&folder)?;
         let done = put(&folder);
         if made && done.is_err() {
-            // An error leaves everything as it was. If this fails too, an empty folder harms nobody.
+            // An error leaves everything as it was. If this fails too, an empty folder harms
+            // nobody.
             let _ = durable::remove_folder(&folder);
         }
         done
@@ -259,7 +261,8 @@ impl Storage for LocalStorage {
     }
 }
 
-/// The path of `name` in `folder`. The names are checked types; this is the second lock on the same door.
+/// The path of `name` in `folder`. The names are checked types; this is the second lock on the same
+/// door.
 fn child(folder: &Path, name: &str) -> PathBuf {
     let mut segments = Path::new(name).components();
     let one = segments.next() == Some(Component::Normal(name.as_ref()));
@@ -267,7 +270,8 @@ fn child(folder: &Path, name: &str) -> PathBuf {
     folder.join(name)
 }
 
-/// Whatever is named like a part in an upload's folder, in no order; nothing where the folder is missing or a link.
+/// Whatever is named like a part in an upload's folder, in no order; nothing where the folder is
+/// missing or a link.
 fn part_entries(folder: &Path) -> io::Result<Vec<(DirEntry, PartId)>> {
     if !unless_gone(fs::symlink_metadata(folder))?.is_some_and(|found| found.is_dir()) {
         return Ok(Vec::new());

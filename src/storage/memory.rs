@@ -14,7 +14,8 @@ use crate::{
     upload::{FinalName, PartId, Timestamp, UploadId},
 };
 
-/// Keeps all bytes in memory until it is dropped. A removed file stays readable by whoever has it open.
+/// Keeps all bytes in memory until it is dropped. A removed file stays readable by whoever has it
+/// open.
 #[derive(Debug)]
 pub struct MemoryStorage(Arc<Shelves>);
 
@@ -162,7 +163,8 @@ struct Shelves {
 }
 
 impl Shelves {
-    /// Each change is one insertion or removal, so that a panic elsewhere leaves no half-made state behind.
+    /// Each change is one insertion or removal, so that a panic elsewhere leaves no half-made state
+    /// behind.
     fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }

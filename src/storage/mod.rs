@@ -1,8 +1,10 @@
-//! Where bytes live: part files, staging, finished files. Knows chunks only as names of parts, and no offsets.
+//! Where bytes live: part files, staging, finished files. Knows chunks only as names of parts, and
+//! no offsets.
 //!
-//! The calls block, like those of `state`. An error leaves everything as it was, with two exceptions: a failed write
-//! may have left bytes behind the end that the caller knows of; and where only the last flush of [`Flush::Durable`]
-//! failed, the new name is there and may not outlive a power loss.
+//! The calls block, like those of `state`. An error leaves everything as it was, with two
+//! exceptions: a failed write may have left bytes behind the end that the caller knows of; and
+//! where only the last flush of [`Flush::Durable`] failed, the new name is there and may not
+//! outlive a power loss.
 
 #[cfg(test)]
 mod contract;
@@ -33,14 +35,15 @@ pub trait Blob: Debug + Send + Sync {
     /// Writes all of `bytes` at `at`; the blob grows as needed.
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
 
-    /// Asks for disk space for `range` without changing the size. A wish: where it cannot be had, nothing happens.
+    /// Asks for disk space for `range` without changing the size. A wish: where it cannot be had,
+    /// nothing happens.
     fn reserve(&self, range: Range<u64>);
 
     /// Starts writing `range` to the disk without waiting. A wish, and no promise of durability.
     fn write_back(&self, range: Range<u64>);
 
-    /// Cuts the blob, and gives back what was reserved behind its end. `InvalidInput` if it would grow: bytes that
-    /// nobody wrote must not look like stored ones.
+    /// Cuts the blob, and gives back what was reserved behind its end. `InvalidInput` if it would
+    /// grow: bytes that nobody wrote must not look like stored ones.
     fn truncate(&self, size: u64) -> io::Result<()>;
 
     /// Waits until bytes and size are on the disk. After an error the bytes must be taken as lost.
@@ -88,8 +91,8 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// An empty file in staging.
     fn stage(&self) -> io::Result<Box<dyn Staged>>;
 
-    /// Makes a staged file a part, replacing a part of that name. With [`Flush::Durable`] its bytes and its name are
-    /// on the disk when the call returns.
+    /// Makes a staged file a part, replacing a part of that name. With [`Flush::Durable`] its bytes
+    /// and its name are on the disk when the call returns.
     fn adopt(
         &self,
         staged: Box<dyn Staged>,
@@ -98,13 +101,15 @@ pub trait Storage: Debug + Send + Sync + 'static {
         flush: Flush,
     ) -> io::Result<()>;
 
-    /// A new empty part; `AlreadyExists` if there is one. The upload's folder appears with the first.
+    /// A new empty part; `AlreadyExists` if there is one. The upload's folder appears with the
+    /// first.
     fn create_part(&self, id: &UploadId, part: PartId, flush: Flush) -> io::Result<Box<dyn Blob>>;
 
     /// A part that is there, for reading and writing; `NotFound` if it is not.
     fn open_part(&self, id: &UploadId, part: PartId) -> io::Result<Box<dyn Blob>>;
 
-    /// The parts of an upload, in order of their names' numbers; none for an upload without a folder.
+    /// The parts of an upload, in order of their names' numbers; none for an upload without a
+    /// folder.
     fn parts(&self, id: &UploadId) -> io::Result<Vec<StoredPart>>;
 
     /// Bytes of a part; `None` if it is not there.
@@ -116,8 +121,8 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// Removes all parts and the folder of an upload; no error if there is none.
     fn remove_upload(&self, id: &UploadId) -> io::Result<()>;
 
-    /// Makes a part the finished file `name`, atomically, never replacing one. With [`Flush::Durable`] bytes and name
-    /// are on the disk when the call returns.
+    /// Makes a part the finished file `name`, atomically, never replacing one. With
+    /// [`Flush::Durable`] bytes and name are on the disk when the call returns.
     fn publish(
         &self,
         id: &UploadId,

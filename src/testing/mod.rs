@@ -1,4 +1,5 @@
-//! A bench for the rooms that move bytes: all but the socket, over stores that fail on demand.
+//! A bench for the rooms that move bytes: everything but the socket, over stores that fail on
+//! demand.
 
 mod script;
 mod state;
@@ -395,7 +396,15 @@ fn key(hash: &str) -> ChunkKey {
 
 pub(crate) fn chunk_put(hash: &str, index: u64, layout: Option<Layout>) -> ChunkPut {
     let (metadata, expected) = (String::new(), ExpectedDigests::default());
-    ChunkPut { key: key(hash), metadata, index: chunk(index), layout, expected }
+    ChunkPut {
+        condition: Default::default(),
+        upload: None,
+        key: key(hash),
+        metadata,
+        index: chunk(index),
+        layout,
+        expected,
+    }
 }
 
 /// The composite digest of `bytes` in chunks of `size`, by hand.
@@ -403,4 +412,13 @@ pub(crate) fn composite(bytes: &[u8], size: usize) -> Sha256Digest {
     let raw: Vec<u8> =
         bytes.chunks(size).flat_map(|chunk| *Sha256Digest::of(chunk).bytes()).collect();
     Sha256Digest::of(&raw)
+}
+
+/// Is it the error of a disk, or of a ledger that could not be written?
+pub(crate) fn is_io(error: &IngestError) -> bool {
+    matches!(
+        error,
+        IngestError::Hold(crate::hold::HoldError::Io(_))
+            | IngestError::Merge(MergeError::Hold(crate::hold::HoldError::Io(_)))
+    )
 }

@@ -22,8 +22,8 @@ type Block = BTreeMap<ChunkIndex, SealedChunk>;
 
 /// The sealed chunks of an upload, by index.
 ///
-/// A clone shares its blocks, so that every commit can publish a new record to readers without copying a table of
-/// a hundred thousand chunks.
+/// A clone shares its blocks, so that every commit can publish a new record to readers without
+/// copying a table of a hundred thousand chunks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChunkTable {
     blocks: BTreeMap<u64, Arc<Block>>,

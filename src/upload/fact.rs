@@ -22,7 +22,8 @@ pub enum Fact {
         /// The file that holds it.
         part: PartId,
     },
-    /// The first `length` bytes of the unsealed chunk behind the prefix were promised to be durable.
+    /// The first `length` bytes of the unsealed chunk behind the prefix were promised to be
+    /// durable.
     Tail {
         /// Which chunk.
         chunk: ChunkIndex,
@@ -31,7 +32,8 @@ pub enum Fact {
         /// Their SHA-256.
         digest: Sha256Digest,
     },
-    /// A request that carries a checksum begins at this offset; what follows counts once it is accepted.
+    /// A request that carries a checksum begins at this offset; what follows counts once it is
+    /// accepted.
     Pending {
         /// Where its bytes begin.
         offset: Offset,
@@ -54,7 +56,8 @@ pub enum Fact {
     Length(Length),
     /// Bytes arrived that no other fact tells of; keeps the upload from expiring.
     Touched,
-    /// All bytes were compared with their digests after the page cache had been lost for the `epoch`-th time.
+    /// All bytes were compared with their digests after the page cache had been lost for the
+    /// `epoch`-th time.
     Verified {
         /// The trust epoch that the upload has reached.
         epoch: u64,

@@ -7,8 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::key::{ChunkKey, UploadHash};
 
-/// The name of one upload and the last segment of its URL: 32 lower-case hex digits (16 random bytes) where the
-/// server chose it freely, 48 where it is derived from a [`ChunkKey`] under the server's secret.
+/// The name of one upload and the last segment of its URL: 32 lower-case hex digits (16 random
+/// bytes) where the server chose it freely, 48 where it is derived from a [`ChunkKey`] under the
+/// server's secret.
 ///
 /// Own rule: hex, since the chunk flow takes an upload id as `hash` (conformance row CROSS-06).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -71,8 +72,8 @@ impl From<UploadId> for String {
     }
 }
 
-/// 32 random bytes of one data directory. Ids derived under it cannot be guessed by whoever knows a file's hash and
-/// name, and need no index beside the ledgers.
+/// 32 random bytes of one data directory. Ids derived under it cannot be guessed by whoever knows a
+/// file's hash and name, and need no index beside the ledgers.
 #[derive(Clone)]
 pub struct IdSecret([u8; 32]);
 

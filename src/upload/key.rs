@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The client's name for a file's content: 8 to 64 hex digits, folded to lower case. A name, never a proof.
+/// The client's name for a file's content: 8 to 64 hex digits, folded to lower case. A name, never
+/// a proof.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct UploadHash(String);

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::units::{ChunkCount, ChunkIndex, ChunkSize, Length, Offset, OutOfRange};
 
-/// How a file is cut into chunks. All chunks but the last are `chunk_size` long; the last one is shorter, or in the
-/// chunk flow up to `2·chunk_size − 1` long. An empty file is one chunk of zero bytes.
+/// How a file is cut into chunks. All chunks but the last are `chunk_size` long; the last one is
+/// shorter, or in the chunk flow up to `2·chunk_size − 1` long. An empty file is one chunk of zero
+/// bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "StoredLayout")]
 pub struct Layout {
@@ -40,9 +41,7 @@ impl TryFrom<StoredLayout> for Layout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
     /// Neither `max(1, ceil(length / chunk_size))` nor `max(1, floor(length / chunk_size))`.
-    #[error(
-        "a file of {length} bytes in chunks of {chunk_size} has {ceil} or {floor} chunks, not {total}"
-    )]
+    #[error("{length} bytes in chunks of {chunk_size} are {ceil} or {floor} chunks, not {total}")]
     Total {
         /// Bytes of the file.
         length: u64,
@@ -64,7 +63,8 @@ pub enum LayoutError {
 }
 
 impl Layout {
-    /// The layout of an offset client: `max(1, ceil(length / chunk_size))` chunks, open while the length is unknown.
+    /// The layout of an offset client: `max(1, ceil(length / chunk_size))` chunks, open while the
+    /// length is unknown.
     pub fn by_size(chunk_size: ChunkSize, length: Option<Length>) -> Self {
         let total = length.map(|length| ceil(length, chunk_size));
         Self { chunk_size, length, total }
@@ -124,8 +124,8 @@ impl Layout {
         Offset::new(start)
     }
 
-    /// Bytes of the chunk when it is whole; `chunk_size` for each while the length is unknown. An error for a chunk
-    /// that the layout does not have.
+    /// Bytes of the chunk when it is whole; `chunk_size` for each while the length is unknown. An
+    /// error for a chunk that the layout does not have.
     pub fn chunk_len(&self, chunk: ChunkIndex) -> Result<u64, OutOfRange> {
         let (Some(length), Some(total)) = (self.length, self.total) else {
             return self.start(chunk).map(|_| self.chunk_size.get());
@@ -144,7 +144,8 @@ impl Layout {
         self.start(chunk)?.advance(self.chunk_len(chunk)?)
     }
 
-    /// The chunk that the byte at `offset` belongs to. At the end of a file of known length: its last chunk.
+    /// The chunk that the byte at `offset` belongs to. At the end of a file of known length: its
+    /// last chunk.
     pub fn chunk_at(&self, offset: Offset) -> Result<ChunkIndex, OutOfRange> {
         let index = offset.get().checked_div(self.chunk_size.get()).ok_or(OutOfRange)?;
         let last = match (self.total, self.length) {

@@ -33,6 +33,7 @@ pub struct Manifest {
     pub key: Option<ChunkKey>,
     /// When it was begun.
     pub created_at: Timestamp,
-    /// How far the page cache had been lost and found again when it was begun (design: trust epoch).
+    /// How far the page cache had been lost and found again when it was begun (design: trust
+    /// epoch).
     pub epoch: u64,
 }

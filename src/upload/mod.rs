@@ -1,4 +1,5 @@
-//! The law: what an upload is and which changes are legal. Pure values: no async, no IO, no clock, no HTTP.
+//! The law: what an upload is and which changes are legal. Pure values: no async, no IO, no clock,
+//! no HTTP.
 
 mod chunk_table;
 mod digest;

@@ -11,8 +11,8 @@ const LONGEST_EXTENSION: usize = 17;
 /// Room for `-{n}` where a name is taken.
 const SUFFIX_ROOM: usize = 8;
 
-/// The name of a file under `files/`: one path segment of 1 ..= 255 bytes, neither `.` nor `..`, without `/`, NUL or
-/// other control characters.
+/// The name of a file under `files/`: one path segment of 1 ..= 255 bytes, neither `.` nor `..`,
+/// without `/`, NUL or other control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FinalName(String);
 
@@ -65,7 +65,8 @@ pub struct NameParts<'a> {
     pub composite: Option<Sha256Digest>,
 }
 
-/// How final names are made: text with `{stem}`, `{ext}`, `{time}`, `{digest8}`, `{digest}` and `{id}`.
+/// How final names are made: text with `{stem}`, `{ext}`, `{time}`, `{digest8}`, `{digest}` and
+/// `{id}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameTemplate(Vec<Piece>);
 
@@ -85,7 +86,7 @@ enum Piece {
 pub enum ParseTemplateError {
     /// A placeholder that does not exist.
     #[error(
-        "unknown placeholder {{{0}}}; there are {{stem}} {{ext}} {{time}} {{digest8}} {{digest}} {{id}}"
+        "no placeholder {{{0}}}; there are {{stem}} {{ext}} {{time}} {{digest8}} {{digest}} {{id}}"
     )]
     Placeholder(String),
     /// A brace without its partner.
@@ -154,7 +155,8 @@ impl Default for NameTemplate {
 }
 
 impl NameTemplate {
-    /// The final name. The stem is cut where the whole would be too long; nothing that was given can make it fail.
+    /// The final name. The stem is cut where the whole would be too long; nothing that was given
+    /// can make it fail.
     pub fn render(&self, parts: &NameParts<'_>) -> FinalName {
         let clean = parts.filename.map(sanitise).unwrap_or_default();
         let (stem, extension) = split_extension(&clean);
@@ -187,8 +189,8 @@ fn compact_time(at: Timestamp) -> String {
     text.chars().filter(|c| !matches!(c, '-' | ':')).collect()
 }
 
-/// The last path segment without what confuses people, shells or terminals: control and direction characters,
-/// leading dots and dashes, blanks and dots at the end.
+/// The last path segment without what confuses people, shells or terminals: control and direction
+/// characters, leading dots and dashes, blanks and dots at the end.
 fn sanitise(given: &str) -> String {
     let segment = given.rsplit(['/', '\\']).next().unwrap_or_default();
     let visible: String = segment.chars().filter(|c| !is_invisible(*c)).collect();

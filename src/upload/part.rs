@@ -6,8 +6,9 @@ use super::units::ChunkIndex;
 
 /// A part: one file with consecutive chunks, the first of them `first`.
 ///
-/// A chunk that replaces another one lands in a part of the next generation, so that the bytes that the ledger names
-/// are never overwritten (invariants I1, I2); the ledger moves over, then the old part goes.
+/// A chunk that replaces another one lands in a part of the next generation, so that the bytes that
+/// the ledger names are never overwritten (invariants I1, I2); the ledger moves over, then the old
+/// part goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PartId {
     /// The chunk at the part's first byte.

@@ -25,6 +25,7 @@ fn lengths(layout: &Layout) -> Vec<u64> {
     chunks.map(|chunk| layout.chunk_len(chunk).unwrap()).collect()
 }
 
+// spec: CHUNK-22
 #[test]
 fn composite_digests_are_those_of_the_conformance_vectors() {
     let vectors: [(&[&str], &str, &str); 6] = [
@@ -99,6 +100,7 @@ fn a_digest_is_read_in_hex_of_any_case_and_in_base64() {
     }
 }
 
+// spec: CHUNK-7
 #[test]
 fn both_totals_are_legal_and_no_others() {
     let legal =
@@ -162,6 +164,7 @@ proptest! {
         prop_assert_eq!(layout.chunk_len(index(total)), Err(OutOfRange));
     }
 
+    // spec: STORE-14
     #[test]
     fn any_text_becomes_a_safe_name(given in any::<String>()) {
         let name = render(Some(&given));
@@ -253,6 +256,7 @@ fn render(filename: Option<&str>) -> FinalName {
     render_with(&NameTemplate::default(), filename)
 }
 
+// spec: STORE-14
 #[test]
 fn names_of_strangers_become_sane_names() {
     let suffix = "-20260801T120000Z-1332f513";

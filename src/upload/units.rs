@@ -1,4 +1,5 @@
-//! Index, count, size, length and offset are five types (invariant I7); every conversion is checked.
+//! Index, count, size, length and offset are five types (invariant I7); every conversion is
+//! checked.
 
 use std::fmt;
 
@@ -15,7 +16,8 @@ pub struct OutOfRange;
 macro_rules! unit {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[derive(Serialize, Deserialize)]
         #[serde(try_from = "u64", into = "u64")]
         pub struct $name(u64);
 

@@ -1,1 +1,45 @@
-fn main() {}
+//! The outside tests: the real program, asked over real sockets.
+//!
+//! Nothing here links the library. A test starts `piton` on a folder of its own, speaks HTTP to it
+//! with the hand-written client of [`client`], and looks at the folder with [`disk`]. Comments
+//! name the conformance rows that a test stands for.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::format_collect,
+    clippy::needless_pass_by_value,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test may fail loudly, tell the time, and clean up after itself"
+)]
+
+mod chunks;
+mod client;
+mod digest;
+mod disk;
+mod random;
+mod server;
+mod tus;
+
+mod chunk_flow;
+mod connections;
+mod crash;
+mod cross;
+mod drain;
+mod model;
+mod papers;
+mod races;
+mod same_bytes;
+mod takeover;
+mod tidy;
+mod tus_core;
+mod tus_create;
+mod tus_expire;
+mod tus_get;
+mod tus_head;
+mod tus_override;
+mod tus_patch;
+mod tus_term;

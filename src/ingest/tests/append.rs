@@ -239,6 +239,7 @@ async fn what_was_deleted_is_unknown() {
     }
 }
 
+// spec: STORE-5, STORE-3
 #[tokio::test]
 async fn an_offset_told_by_one_process_is_not_taken_back_by_another() {
     let bench = Bench::local();

@@ -273,8 +273,12 @@ fn run(medium: Medium, shape: (usize, bool, bool), steps: Vec<Step>) {
     });
 }
 
+fn cases(cases: u32, max_shrink_iters: u32) -> ProptestConfig {
+    ProptestConfig { max_shrink_iters, ..ProptestConfig::with_cases(cases) }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400, 2000))]
 
     #[test]
     fn memory_is_what_the_model_says(
@@ -286,7 +290,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(cases(100, 500))]
 
     #[test]
     fn a_disk_is_what_the_model_says(

@@ -261,6 +261,8 @@ async fn a_broken_chunk_leaves_nothing() {
         let over = bench.ingest.stage_chunk(&mut long, 4, Hashing::Off).await;
         assert!(matches!(over, Err(IngestError::ChunkLength { expected: 4, .. })), "{over:?}");
         let late = crate::upload::Timestamp::from_millis(u64::MAX);
+        // What is left behind goes on a blocking thread; those work in turn here.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         assert_eq!(bench.storage().sweep_staging(late).unwrap(), 0);
     }
 }

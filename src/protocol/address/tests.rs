@@ -32,6 +32,7 @@ fn the_base_answers_with_and_without_its_slash() {
     }
 }
 
+// spec: CORE-6
 #[test]
 fn links_are_path_absolute_or_public() {
     let links = Links::default();

@@ -34,7 +34,8 @@ impl Checked {
         Self { exists: false, index, size: None, sha256: None, merged: false }
     }
 
-    /// Of a chunk that is to have the digest `wanted`. One with another digest does not exist, but is told.
+    /// Of a chunk that is to have the digest `wanted`. One with another digest does not exist, but
+    /// is told.
     pub fn of(record: &Record, index: ChunkIndex, wanted: Option<Sha256Digest>) -> Self {
         let stored = record.chunks().get(index);
         let sha256 = stored.and_then(|chunk| chunk.digest);
@@ -248,7 +249,8 @@ pub enum Indexes {
     TooMany,
 }
 
-/// Numbers in one list. An offset client may announce 2^63 − 1 bytes, and somebody ask which chunks are missing.
+/// Numbers in one list. An offset client may announce 2^63 − 1 bytes, and somebody ask which chunks
+/// are missing.
 const LISTED_MAX: u64 = 100_000;
 
 impl Indexes {

@@ -107,8 +107,9 @@ impl ChunkUpload {
         })
     }
 
-    /// How a new upload is cut. All three numbers must be there and go together: the legal totals are
-    /// `max(1, ceil(size / chunk_size))` and `max(1, floor(size / chunk_size))` (row CHUNK-PUT-06).
+    /// How a new upload is cut. All three numbers must be there and go together: the legal totals
+    /// are `max(1, ceil(size / chunk_size))` and `max(1, floor(size / chunk_size))` (row
+    /// CHUNK-PUT-06).
     pub fn layout(&self) -> Result<Layout, Problem> {
         let total = self.total.ok_or_else(|| missing(Parameter::Total))?;
         let size = self.size.ok_or_else(|| missing(Parameter::Size))?;
@@ -118,8 +119,8 @@ impl ChunkUpload {
         })
     }
 
-    /// Compares with the upload that is there: 409 where a number was given and is another, 400 for a chunk that it
-    /// does not have.
+    /// Compares with the upload that is there: 409 where a number was given and is another, 400 for
+    /// a chunk that it does not have.
     pub fn fits(&self, layout: &Layout) -> Result<(), Problem> {
         let (total, size) = (layout.total(), layout.length());
         same(Parameter::Total, self.total.map(ChunkCount::get), total.map(ChunkCount::get))?;

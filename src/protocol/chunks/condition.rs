@@ -21,7 +21,8 @@ pub struct Condition {
 enum Tags {
     /// `*`: whatever is stored.
     Any,
-    /// Opaque tags without their quotes; a weak one, which can match no chunk strongly, is kept with its `W/`.
+    /// Opaque tags without their quotes; a weak one, which can match no chunk strongly, is kept
+    /// with its `W/`.
     Listed(Vec<String>),
 }
 
@@ -34,7 +35,8 @@ impl Condition {
         })
     }
 
-    /// Is it true of what is stored in the chunk's place? 412 if not. Ask before the body, and again under the lock.
+    /// Is it true of what is stored in the chunk's place? 412 if not. Ask before the body, and
+    /// again under the lock.
     pub fn check(&self, stored: Option<&SealedChunk>) -> Result<(), Problem> {
         let wanted = self.if_match.as_ref().is_none_or(|tags| tags.name(stored));
         let unwanted = self.if_none_match.as_ref().is_some_and(|tags| tags.name(stored));
@@ -71,7 +73,8 @@ fn tags(headers: &HeaderMap, name: &'static str) -> Result<Option<Tags>, Problem
     }
 }
 
-/// One entity tag. Ours are hex digits, so a tag with a comma inside is none of ours; it is refused, not misread.
+/// One entity tag. Ours are hex digits, so a tag with a comma inside is none of ours; it is
+/// refused, not misread.
 fn tag(element: &str) -> Option<String> {
     let (weak, quoted) = match element.strip_prefix("W/") {
         Some(quoted) => ("W/", quoted),

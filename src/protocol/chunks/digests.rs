@@ -22,8 +22,8 @@ pub struct ChunkDigests {
 }
 
 impl ChunkDigests {
-    /// Reads them all; `param` is the parameter `sha256`. A malformed one: 400. Two that are not one:
-    /// [`Problem::DigestMismatch`] before any byte is read.
+    /// Reads them all; `param` is the parameter `sha256`. A malformed one: 400. Two that are not
+    /// one: [`Problem::DigestMismatch`] before any byte is read.
     pub(super) fn decode(
         headers: &HeaderMap,
         param: Option<Sha256Digest>,

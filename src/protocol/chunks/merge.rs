@@ -49,8 +49,8 @@ struct Document {
 }
 
 impl Merge {
-    /// Looks at the head before the body is collected: 415 for another media type than `application/json`, 413 where
-    /// more than [`MERGE_BYTES_MAX`] bytes are announced.
+    /// Looks at the head before the body is collected: 415 for another media type than
+    /// `application/json`, 413 where more than [`MERGE_BYTES_MAX`] bytes are announced.
     pub fn accepts(headers: &HeaderMap, body: BodyLength) -> Result<(), Problem> {
         plain_coding(headers)?;
         if media_type(headers).as_deref() != Some("application/json") {
@@ -64,9 +64,9 @@ impl Merge {
         }
     }
 
-    /// Reads the body: `{hash, filename, total, size, digest, digest_format, chunks}`, of which only `hash` must be
-    /// there. Numbers are numbers. The digest is hex of any case or base64, and may carry `-N`, the number of chunks,
-    /// as S3 writes it.
+    /// Reads the body: `{hash, filename, total, size, digest, digest_format, chunks}`, of which
+    /// only `hash` must be there. Numbers are numbers. The digest is hex of any case or base64, and
+    /// may carry `-N`, the number of chunks, as S3 writes it.
     pub fn decode(body: &[u8]) -> Result<Self, Problem> {
         // serde would read an array as a struct, member by member.
         if !body.trim_ascii_start().starts_with(b"{") {
@@ -90,8 +90,8 @@ impl Merge {
         Ok(merge)
     }
 
-    /// Compares with the upload that is there: 409 where total or size is another, 400 where the digest's `-N` or the
-    /// list of chunks speaks of another number of chunks.
+    /// Compares with the upload that is there: 409 where total or size is another, 400 where the
+    /// digest's `-N` or the list of chunks speaks of another number of chunks.
     pub fn fits(&self, layout: &Layout) -> Result<(), Problem> {
         let (total, size) = (layout.total(), layout.length());
         same(Parameter::Total, self.total.map(ChunkCount::get), total.map(ChunkCount::get))?;

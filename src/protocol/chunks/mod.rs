@@ -1,8 +1,8 @@
-//! The chunk flow: numbered chunks in any order, then a merge. Own dialect; names and answers as in the conformance
-//! table, sections 21 to 25.
+//! The chunk flow: numbered chunks in any order, then a merge. Own dialect; names and answers as in
+//! the conformance table, sections 21 to 25.
 //!
-//! [`route`] tells what is asked; [`Params`] gathers query and form; each command is decoded from them; [`answer`]
-//! writes what came of it.
+//! [`route`] tells what is asked; [`Params`] gathers query and form; each command is decoded from
+//! them; [`answer`] writes what came of it.
 
 pub mod answer;
 mod command;
@@ -26,7 +26,7 @@ pub use runs::IndexRuns;
 /// Bytes of a query.
 pub const QUERY_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of a form field other than the file.
-pub const FIELD_BYTES_MAX: usize = 8 * 1024;
+pub const FIELD_BYTES_MAX: u64 = 8 * 1024;
 /// Fields of a form.
 pub const FIELDS_MAX: usize = 32;
 /// Bytes of a filename.

@@ -18,8 +18,8 @@ pub struct Params(BTreeMap<Parameter, String>);
 impl Params {
     /// Reads a query (`application/x-www-form-urlencoded`).
     ///
-    /// Above [`QUERY_BYTES_MAX`]: [`Problem::UriTooLong`]. A parameter of ours that comes twice, even with one value:
-    /// [`Problem::InvalidParameter`].
+    /// Above [`QUERY_BYTES_MAX`]: [`Problem::UriTooLong`]. A parameter of ours that comes twice,
+    /// even with one value: [`Problem::InvalidParameter`].
     pub fn from_query(query: Option<&str>) -> Result<Self, Problem> {
         let query = query.unwrap_or_default();
         if query.len() > QUERY_BYTES_MAX {
@@ -28,8 +28,8 @@ impl Params {
         Self::once(form_urlencoded::parse(query.as_bytes()))
     }
 
-    /// Adds the fields of a form. A parameter may stand in both places if both say the same, since some clients send
-    /// each parameter twice.
+    /// Adds the fields of a form. A parameter may stand in both places if both say the same, since
+    /// some clients send each parameter twice.
     pub fn with_form<N, V>(
         mut self,
         fields: impl IntoIterator<Item = (N, V)>,
@@ -135,7 +135,8 @@ pub(super) fn parse_hash(text: Option<&str>) -> Result<UploadHash, Problem> {
     UploadHash::parse(text).map_err(|_| invalid(Parameter::Hash, "it must be 8 to 64 hex digits"))
 }
 
-/// A filename of at most 255 bytes; an empty one is none. It stays data: never a path, never a part of one.
+/// A filename of at most 255 bytes; an empty one is none. It stays data: never a path, never a part
+/// of one.
 pub(super) fn parse_filename(text: &str) -> Result<Option<String>, Problem> {
     if text.len() > FILENAME_BYTES_MAX {
         return Err(invalid(Parameter::Filename, "it is longer than 255 bytes"));

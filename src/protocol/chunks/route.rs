@@ -70,8 +70,9 @@ pub enum BodyKind {
 }
 
 impl BodyKind {
-    /// Reads `Content-Type`: 415 for another than `application/octet-stream` and `multipart/form-data`, and for a
-    /// coded body; 411 for a raw body of unknown length (row CHUNK-PUT-09).
+    /// Reads `Content-Type`: 415 for another than `application/octet-stream` and
+    /// `multipart/form-data`, and for a coded body; 411 for a raw body of unknown length (row
+    /// CHUNK-PUT-09).
     pub fn of(headers: &HeaderMap, body: BodyLength) -> Result<Self, Problem> {
         plain_coding(headers)?;
         match (media_type(headers).as_deref(), body) {

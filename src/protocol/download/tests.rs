@@ -33,6 +33,7 @@ fn head(filename: Option<&str>, media_type: Option<&str>) -> HeaderMap {
     with_digest.headers().clone()
 }
 
+// spec: TUS-28
 #[test]
 fn the_head_tells_length_time_and_not_to_guess() {
     let headers = head(None, None);
@@ -42,6 +43,7 @@ fn the_head_tells_length_time_and_not_to_guess() {
     assert_eq!(headers["tus-resumable"], "1.0.0");
 }
 
+// spec: TUS-30
 #[test]
 fn only_harmless_types_are_shown_in_place() {
     let shown = [
@@ -68,6 +70,7 @@ fn only_harmless_types_are_shown_in_place() {
     assert_eq!(head(None, None)["content-type"], OPAQUE);
 }
 
+// spec: TUS-30
 #[test]
 fn names_are_quoted_plainly_and_encoded_fully() {
     let cases = [

@@ -13,6 +13,7 @@ fn parts(headers: &[(&str, &str)]) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
+// spec: CORE-2
 #[test]
 fn a_number_has_one_spelling() {
     assert_eq!(decimal("0"), Ok(0));
@@ -45,6 +46,7 @@ proptest! {
     }
 }
 
+// spec: CORE-2
 #[test]
 fn a_single_valued_header_comes_once() {
     let once = parts(&[("upload-offset", "5")]).headers;
@@ -72,6 +74,7 @@ fn the_head_tells_of_the_body() {
     assert_eq!(BodyLength::of(&http2), Ok(BodyLength::Unknown));
 }
 
+// spec: CORE-3
 #[test]
 fn a_media_type_is_read_without_case_and_parameters() {
     let good = [
@@ -94,6 +97,7 @@ fn a_media_type_is_read_without_case_and_parameters() {
     );
 }
 
+// spec: CORE-3
 #[test]
 fn only_the_identity_coding_is_taken() {
     let coded = |value: &str| plain_coding(&parts(&[("Content-Encoding", value)]).headers);

@@ -1,4 +1,5 @@
-//! What a person reads: what happened and what to do. Clients show it as it is, so: short, plain, no paths of ours.
+//! What a person reads: what happened and what to do. Clients show it as it is, so: short, plain,
+//! no paths of ours.
 
 use super::{Problem, Problem as P};
 

@@ -1,4 +1,5 @@
-//! The matrix as a table for protocol-spec.md, and one example of each problem to print and test it with.
+//! The matrix as a table for protocol-spec.md, and one example of each problem to print and test it
+//! with.
 
 use std::fmt::Write;
 
@@ -8,8 +9,8 @@ use crate::{
     upload::{ChunkCount, ChunkIndex, Dialect, Length, Offset, Sha256Digest},
 };
 
-/// One of each variant, in the order of the enum; of [`Problem::InvalidParameter`] one for each parameter, since the
-/// type names it. A test forces completeness.
+/// One of each variant, in the order of the enum; of [`Problem::InvalidParameter`] one for each
+/// parameter, since the type names it. A test forces completeness.
 pub fn all_examples() -> Vec<Problem> {
     let mut examples = request_examples();
     let invalid = |name| P::InvalidParameter { name, why: "it is missing" };
@@ -76,8 +77,8 @@ fn state_examples() -> Vec<Problem> {
     vec![P::Busy, P::TakenOver, P::ShuttingDown, P::DiskFull, P::Storage]
 }
 
-/// The matrix *(problem × dialect) → status, type, headers, members* as a markdown table, a row for each problem.
-/// Headers that every refusal of a dialect has are told above the table, not in it.
+/// The matrix *(problem × dialect) → status, type, headers, members* as a markdown table, a row for
+/// each problem. Headers that every refusal of a dialect has are told above the table, not in it.
 pub fn matrix() -> String {
     let mut table = String::from(
         "Every refusal: `Content-Type: application/problem+json`, `Cache-Control: no-store`; \

@@ -1,8 +1,8 @@
 //! The one error matrix: every refusal of every dialect, and how it looks on the wire (RFC 9457).
 //!
-//! A [`Problem`] names a fact and carries its data. Status, type, title, headers and members are each one match with
-//! every arm spelled out (`wire`), the sentence for people is another (`detail`), so that a new problem does not
-//! compile until somebody has decided all of them.
+//! A [`Problem`] names a fact and carries its data. Status, type, title, headers and members are
+//! each one match with every arm spelled out (`wire`), the sentence for people is another
+//! (`detail`), so that a new problem does not compile until somebody has decided all of them.
 
 mod detail;
 mod matrix;
@@ -152,7 +152,8 @@ pub enum Problem {
         /// Out of how many; `None` while the length is not known.
         total: Option<ChunkCount>,
     },
-    /// A merge with a composite digest, or digests of chunks, that are not those of the stored chunks.
+    /// A merge with a composite digest, or digests of chunks, that are not those of the stored
+    /// chunks.
     CompositeMismatch {
         /// What the client gave; `None` where only its list of chunks differs.
         expected: Option<Sha256Digest>,
@@ -286,8 +287,9 @@ struct Document {
 }
 
 impl Problem {
-    /// The whole answer: `application/problem+json`, never cached, in tus with `Tus-Resumable`. What a refused
-    /// request still has to tell of the upload (expiry, offset, location), the dialect adds.
+    /// The whole answer: `application/problem+json`, never cached, in tus with `Tus-Resumable`.
+    /// What a refused request still has to tell of the upload (expiry, offset, location), the
+    /// dialect adds.
     pub fn response(&self, dialect: Dialect) -> Answer {
         let document = Document {
             kind: self.kind(),

@@ -43,6 +43,7 @@ fn types_are_distinct_slugs() {
     assert_eq!(kind, "urn:piton:problem:invalid-chunk-size");
 }
 
+// spec: CORE-1
 #[test]
 fn every_refusal_is_a_problem_document() {
     for problem in all_examples() {
@@ -133,6 +134,7 @@ fn a_list_of_missing_chunks_has_a_bound() {
     assert_eq!(document["missing"].as_array().unwrap().len(), 10_000);
 }
 
+// spec: CORE-3, TUS-16
 #[test]
 fn headers_carry_what_a_client_acts_on() {
     let header = |problem: &Problem, dialect, name: &str| {

@@ -26,9 +26,10 @@ pub struct Creation {
 impl Creation {
     /// Reads the head.
     ///
-    /// A body whose length is announced is judged here, before anything is made: 415 for another media type than
-    /// [`BODY_MEDIA_TYPE`], 413 where it is longer than the file. One of unknown length may still turn out to be
-    /// empty, which needs no media type; ask [`Creation::takes_bytes`] when its first byte has come.
+    /// A body whose length is announced is judged here, before anything is made: 415 for another
+    /// media type than [`BODY_MEDIA_TYPE`], 413 where it is longer than the file. One of unknown
+    /// length may still turn out to be empty, which needs no media type; ask
+    /// [`Creation::takes_bytes`] when its first byte has come.
     pub(super) fn decode(
         headers: &HeaderMap,
         body: BodyLength,
@@ -57,14 +58,15 @@ impl Creation {
         Ok(Self { length, metadata, body, non_empty: media_type.and(fits) })
     }
 
-    /// Would bytes be taken? Ask before anything is made, once it is known that the body is not empty: 415, or 413
-    /// where the file is empty.
+    /// Would bytes be taken? Ask before anything is made, once it is known that the body is not
+    /// empty: 415, or 413 where the file is empty.
     pub fn takes_bytes(&self) -> Result<(), Problem> {
         self.non_empty.clone()
     }
 }
 
-/// May the body be appended? Case and parameters of the media type do not matter (row TUS-PATCH-08).
+/// May the body be appended? Case and parameters of the media type do not matter (row
+/// TUS-PATCH-08).
 pub(super) fn appends(headers: &HeaderMap) -> Result<(), Problem> {
     if headers::media_type(headers).as_deref() != Some(BODY_MEDIA_TYPE) {
         return Err(Problem::UnsupportedMediaType { accepted: BODY_MEDIA_TYPE });
@@ -72,7 +74,8 @@ pub(super) fn appends(headers: &HeaderMap) -> Result<(), Problem> {
     headers::plain_coding(headers)
 }
 
-/// `Upload-Length`: 413 above the maximum, also where no number of ours can hold it (row TUS-CREATE-09).
+/// `Upload-Length`: 413 above the maximum, also where no number of ours can hold it (row
+/// TUS-CREATE-09).
 fn upload_length(headers: &HeaderMap, rules: &Rules) -> Result<Length, Problem> {
     let malformed = |why| Problem::MalformedHeader { name: UPLOAD_LENGTH, why };
     let Some(text) = headers::single(headers, UPLOAD_LENGTH)? else {

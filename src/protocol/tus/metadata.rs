@@ -10,9 +10,11 @@ use crate::protocol::{Problem, headers::UPLOAD_METADATA};
 /// What a client says of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
-    /// The header as received; two lines are joined by a comma (RFC 9110 §5.3). Empty where there was none.
+    /// The header as received; two lines are joined by a comma (RFC 9110 §5.3). Empty where there
+    /// was none.
     pub verbatim: String,
-    /// The file's name, from `filename` or else `name`; bytes that are no UTF-8 are replaced. Never trusted.
+    /// The file's name, from `filename` or else `name`; bytes that are no UTF-8 are replaced. Never
+    /// trusted.
     pub filename: Option<String>,
     /// Its media type, from `filetype` or else `type`. Never trusted.
     pub media_type: Option<String>,
@@ -21,9 +23,10 @@ pub struct Metadata {
 impl Metadata {
     /// Reads all lines of the header.
     ///
-    /// Grammar (tus creation, Upload-Metadata): comma-separated pairs of a key and a value in base64 (RFC 4648 §4,
-    /// padded, without spare bits), between them one space; the value may be missing. Keys are not empty, ASCII, and
-    /// come once. Blanks around commas are those of any list (RFC 9110 §5.6.1). An empty header is none.
+    /// Grammar (tus creation, Upload-Metadata): comma-separated pairs of a key and a value in
+    /// base64 (RFC 4648 §4, padded, without spare bits), between them one space; the value may be
+    /// missing. Keys are not empty, ASCII, and come once. Blanks around commas are those of any
+    /// list (RFC 9110 §5.6.1). An empty header is none.
     pub fn decode(headers: &HeaderMap) -> Result<Self, Problem> {
         let lines: Result<Vec<&str>, _> =
             headers.get_all(UPLOAD_METADATA).iter().map(HeaderValue::to_str).collect();

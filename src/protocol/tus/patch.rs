@@ -21,7 +21,8 @@ pub struct Patch {
 }
 
 impl Patch {
-    /// Reads the head: 415 for another media type or a content coding, then 400 for `Upload-Offset`.
+    /// Reads the head: 415 for another media type or a content coding, then 400 for
+    /// `Upload-Offset`.
     pub(super) fn decode(headers: &HeaderMap, body: BodyLength) -> Result<Self, Problem> {
         appends(headers)?;
         let malformed = |why| Problem::MalformedHeader { name: UPLOAD_OFFSET, why };

@@ -43,8 +43,8 @@ pub enum Request {
 ///
 /// `body` is what the head, or the stream's early end, tells of the body ([`BodyLength::of`]).
 ///
-/// The method is overridden for POST only: a safe method stays safe (row TUS-OVR-03). The path is percent-decoded
-/// once, and its last segment is an upload id or nothing (404).
+/// The method is overridden for POST only: a safe method stays safe (row TUS-OVR-03). The path is
+/// percent-decoded once, and its last segment is an upload id or nothing (404).
 pub fn decode(parts: &Parts, body: BodyLength, rules: &Rules) -> Option<Result<Request, Problem>> {
     let rest = rules.base.strip(parts.uri.path())?;
     Some(request(parts, body, rules, rest))
@@ -89,8 +89,9 @@ impl Rules {
     }
 }
 
-/// The method, or what `X-HTTP-Method-Override` makes of POST (tus core). Case-sensitive (RFC 9110 §9.1): `patch` is
-/// a method that nobody knows, 405; a list or two headers are malformed, 400; empty is absent.
+/// The method, or what `X-HTTP-Method-Override` makes of POST (tus core). Case-sensitive (RFC 9110
+/// §9.1): `patch` is a method that nobody knows, 405; a list or two headers are malformed, 400;
+/// empty is absent.
 fn effective_method(parts: &Parts) -> Result<Method, Problem> {
     const NAME: &str = headers::X_HTTP_METHOD_OVERRIDE;
     if parts.method != Method::POST {
@@ -103,7 +104,8 @@ fn effective_method(parts: &Parts) -> Result<Method, Problem> {
     }
 }
 
-/// Exactly one `Tus-Resumable: 1.0.0`; anything else is no version of ours (tus core, Tus-Resumable).
+/// Exactly one `Tus-Resumable: 1.0.0`; anything else is no version of ours (tus core,
+/// Tus-Resumable).
 fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
     match headers::single(headers, headers::TUS_RESUMABLE) {
         Ok(Some(VERSION)) => Ok(()),
@@ -111,7 +113,8 @@ fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// The id out of what follows the base: decoded once, one trailing slash forgiven, then an allow-list.
+/// The id out of what follows the base: decoded once, one trailing slash forgiven, then an
+/// allow-list.
 fn upload_id(rest: &str) -> Result<UploadId, Problem> {
     let segment = rest.strip_suffix('/').unwrap_or(rest);
     let mut escapes = segment.split('%').skip(1);

@@ -49,6 +49,7 @@ fn full_life(root: &TempDir, state: &LocalState) -> (UploadId, Vec<u8>, Vec<Vers
     (id, bytes, states)
 }
 
+// spec: STORE-11
 #[test]
 fn a_ledger_cut_anywhere_holds_the_commits_in_front_of_the_cut() {
     let root = tempfile::tempdir().unwrap();
@@ -116,6 +117,7 @@ fn frames_from_elsewhere_are_damage() {
     assert!(matches!(state.create(manifest(&other, None), Flush::Lazy), Err(StateError::Exists)));
 }
 
+// spec: STORE-11
 #[test]
 fn facts_that_contradict_the_record_are_damage() {
     let root = tempfile::tempdir().unwrap();

@@ -15,6 +15,8 @@ use std::{
     io::{self, ErrorKind},
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use super::{
@@ -33,6 +35,8 @@ const SUMMED: usize = 64;
 const SLOTS_AT: [u64; 2] = [0, 4096];
 /// More processes than will ever begin and end at one moment.
 const JOIN_ATTEMPTS: u32 = 1000;
+/// Lets the others of that moment finish what they do with the mark.
+const JOIN_PAUSE: Duration = Duration::from_millis(1);
 const RUNNING: u64 = 0;
 const CLEAN: u64 = 1;
 
@@ -118,6 +122,7 @@ fn join(file: &File, root: &Path, boot: Sha256Digest) -> io::Result<u64> {
             Some(mark) if mark.boot == boot && !mark.clean => return Ok(mark.epoch),
             _ => file.unlock()?,
         }
+        thread::sleep(JOIN_PAUSE);
     }
     Err(io::Error::new(ErrorKind::WouldBlock, "the boot mark changes all the time"))
 }
@@ -282,7 +287,7 @@ mod tests {
         assert_eq!(epoch(&root, "b", true), first);
         // All that was known is lost once more.
         File::options().write(true).open(root.path().join(NAME)).unwrap().set_len(0).unwrap();
-        thread::sleep(std::time::Duration::from_millis(1100));
+        thread::sleep(Duration::from_millis(1100));
         assert!(epoch(&root, "b", true) > first);
     }
 

@@ -71,8 +71,8 @@ impl From<Failure> for io::Error {
 
 /// The handle by which a test makes calls fail. Clones steer the same faults.
 ///
-/// Calls are counted from 1, beginning when the fault is set. Where several faults meet the same call, the one that
-/// was set first decides.
+/// Calls are counted from 1, beginning when the fault is set. Where several faults meet the same
+/// call, the one that was set first decides.
 #[derive(Debug, Clone, Default)]
 pub struct Faults(Arc<Shared>);
 
@@ -113,8 +113,8 @@ impl Faults {
         self.add(Some(Operation::Write), Calls::Only(nth), Effect::Cut(failure));
     }
 
-    /// The `nth` call from now on, and all that follow, hang until [`Faults::release`] or [`Faults::clear`]; then
-    /// they go on as if nothing had been.
+    /// The `nth` call from now on, and all that follow, hang until [`Faults::release`] or
+    /// [`Faults::clear`]; then they go on as if nothing had been.
     pub fn hang(&self, operation: Operation, nth: u64) {
         self.add(Some(operation), Calls::From(nth), Effect::Hang);
     }
@@ -137,7 +137,8 @@ impl Faults {
         self.0.released.notify_all();
     }
 
-    /// How many calls there were, failed ones included, since the start or the last [`Faults::clear`].
+    /// How many calls there were, failed ones included, since the start or the last
+    /// [`Faults::clear`].
     pub fn calls(&self, operation: Operation) -> u64 {
         self.plan().calls.get(&operation).copied().unwrap_or_default()
     }

@@ -34,8 +34,8 @@ impl LocalFile {
         Self::open_as(path, OpenOptions::new().read(true))
     }
 
-    /// Refuses symbolic links, and whatever else is no plain file: bytes leave and enter the data directory only by
-    /// our own hands.
+    /// Refuses symbolic links, and whatever else is no plain file: bytes leave and enter the data
+    /// directory only by our own hands.
     fn open_as(path: &Path, options: &mut OpenOptions) -> io::Result<Self> {
         let file = options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
         if !file.metadata()?.is_file() {
@@ -64,11 +64,13 @@ impl Blob for LocalFile {
         let _ = rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, range.start, length);
     }
 
-    /// Pages that the disk has already may leave the page cache: meant for bytes that were just written.
+    /// Pages that the disk has already may leave the page cache: meant for bytes that were just
+    /// written.
     fn write_back(&self, range: Range<u64>) {
-        // sync_file_range has no safe wrapper. On Linux this advice begins with the same step, starts writing what
-        // is dirty without waiting, and then drops what is clean, which just written bytes are not: measured, both
-        // cost the same, leave 256 of 256 MiB cached, and shorten the last fdatasync from 90 ms to 4.
+        // sync_file_range has no safe wrapper. On Linux this advice begins with the same step,
+        // starts writing what is dirty without waiting, and then drops what is clean, which just
+        // written bytes are not: measured, both cost the same, leave 256 of 256 MiB cached, and
+        // shorten the last fdatasync from 90 ms to 4.
         if let Some(length) = NonZeroU64::new(range.end.saturating_sub(range.start)) {
             let _ = rustix::fs::fadvise(&self.0, range.start, Some(length), Advice::DontNeed);
         }

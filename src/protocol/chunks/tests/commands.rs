@@ -115,6 +115,7 @@ fn missing_and_repeated_parameters_are_refused_by_their_names() {
     }
 }
 
+// spec: CHUNK-4
 #[test]
 fn unknown_parameters_are_ignored_and_long_queries_are_not_read() {
     assert!(chunk(&format!("{BASE}&x=1&x=2&=&&y"), &[]).is_ok());

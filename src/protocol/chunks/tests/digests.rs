@@ -85,6 +85,7 @@ fn unknown_algorithms_are_passed_over() {
     }
 }
 
+// spec: CHUNK-14
 #[test]
 fn two_digests_that_differ_are_a_mismatch_before_any_byte() {
     let other = Sha256Digest::of(b"other").to_hex();
@@ -104,6 +105,7 @@ fn condition(with: &[(&'static str, &str)]) -> Result<Condition, Problem> {
     chunk(QUERY, with).map(|chunk| chunk.condition)
 }
 
+// spec: CHUNK-15
 #[test]
 fn a_precondition_is_held_against_the_stored_chunk() {
     let record = record(&[0]);

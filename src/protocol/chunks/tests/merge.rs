@@ -162,6 +162,7 @@ fn the_head_is_looked_at_before_the_body() {
     }
 }
 
+// spec: CHUNK-20
 #[test]
 fn the_digests_of_the_most_chunks_fit() {
     let digests = vec![DIGEST; 10_000];

@@ -37,6 +37,7 @@ fn pairs(given: &[(&str, &str)]) -> Vec<(String, String)> {
     given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
+// spec: TUS-1
 #[test]
 fn options_tell_what_works() {
     let all = "creation,creation-with-upload,expiration,termination";

@@ -16,6 +16,7 @@ fn read(lines: &[&str]) -> Result<Metadata, Problem> {
     Metadata::decode(&headers)
 }
 
+// spec: TUS-10
 #[test]
 fn good_metadata_is_kept_byte_for_byte() {
     let good = [
@@ -46,6 +47,7 @@ fn two_lines_are_one_list() {
     assert!(read(&["a Yg==", "a YQ=="]).is_err());
 }
 
+// spec: TUS-10
 #[test]
 fn what_breaks_the_grammar_is_refused() {
     let malformed = [

@@ -241,6 +241,7 @@ fn a_creation_needs_a_length() {
     assert_eq!(status(twice.decode()), 400);
 }
 
+// spec: TUS-9
 #[test]
 fn extensions_that_are_not_announced_are_refused() {
     let post = || Sent::new("POST", "/files/");

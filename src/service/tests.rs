@@ -1,0 +1,62 @@
+//! What a client is told when the disk does not do its part.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{ResponseBody, Service, ServiceOptions};
+use crate::{
+    protocol::{Links, tus::Rules},
+    storage::{Failure, Operation},
+    testing::{Bench, content},
+    upload::UploadId,
+};
+
+async fn patch(bench: &Bench, id: &UploadId, at: u64, bytes: &[u8]) -> Response<ResponseBody> {
+    let rules = Rules::default();
+    let links = Links { base: rules.base.clone(), public: None };
+    let options = ServiceOptions { rules, links, idle_timeout: Duration::from_secs(5) };
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let service = Service::new(bench.ingest.clone(), options, tasks, stop);
+    let request = Request::builder()
+        .method(Method::PATCH)
+        .uri(format!("/files/{id}"))
+        .header("Tus-Resumable", "1.0.0")
+        .header("Upload-Offset", at)
+        .header("Content-Type", "application/offset+octet-stream")
+        .header("Content-Length", bytes.len());
+    let body = Full::new(Bytes::copy_from_slice(bytes));
+    service.answer(request.body(body).unwrap()).await.unwrap()
+}
+
+// spec: CORE-16
+#[tokio::test]
+async fn a_full_disk_is_told_from_a_broken_one_and_neither_moves_the_offset_too_far() {
+    let bytes = content(23, 1);
+    for (failure, status) in [(Failure::NoSpace, 507), (Failure::Device, 500)] {
+        for half in [false, true] {
+            let bench = Bench::local();
+            let id = bench.create(Some(23)).await;
+            assert_eq!(patch(&bench, &id, 0, &bytes[..5]).await.status(), 204);
+            if half {
+                bench.faults.cut_write(1, failure);
+            } else {
+                bench.faults.fail_from(Operation::Write, 1, failure);
+            }
+            let answer = patch(&bench, &id, 5, &bytes[5..]).await;
+            assert_eq!(answer.status(), status, "{failure:?}");
+            bench.faults.clear();
+            let offset = bench.head(&id).await;
+            assert!((5..23).contains(&offset), "{offset}");
+            if let Some(told) = answer.headers().get("upload-offset") {
+                assert!(told.to_str().unwrap().parse::<u64>().unwrap() <= offset);
+            }
+            let at = usize::try_from(offset).unwrap();
+            assert_eq!(patch(&bench, &id, offset, &bytes[at..]).await.status(), 204);
+            assert_eq!(bench.download(&id).await, bytes);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Told to stop, the server keeps what it has and goes.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    chunks::Parts,
+    random::Random,
+    server::{CHUNK, Server},
+    tus::{Upload, append, request},
+};
+
+// FAULT-06
+// spec: CORE-14
+#[test]
+fn an_idle_server_goes_at_once() {
+    let mut server = Server::start();
+    let url = Upload::hello(&server).url;
+    let mut idle = server.connect();
+    idle.ask(&request("HEAD", &url)).expect(200);
+    let since = Instant::now();
+    server.sigterm();
+    let status = server.exits_within(Duration::from_secs(3));
+    println!("an idle server was gone after {:?}", since.elapsed());
+    assert_eq!(status.code(), Some(0));
+    assert!(idle.closes_within(Duration::from_secs(1)).is_empty());
+    server.start_again();
+    assert_eq!(Upload { server: &server, url }.offset(), 5);
+}
+
+// FAULT-06
+// spec: CORE-14
+#[test]
+fn an_interrupt_is_obeyed_as_well() {
+    let mut server = Server::start();
+    let pid = rustix::process::Pid::from_raw(server.pid().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(server.exits_within(Duration::from_secs(3)).code(), Some(0));
+}
+
+// FAULT-06
+// spec: TUS-21
+#[test]
+fn a_patch_in_flight_is_kept() {
+    let mut server = Server::with(&["--shutdown-timeout=3s"]);
+    let bytes = Random::seeded(6).bytes(10 * CHUNK);
+    let sent = 5 * CHUNK + 321;
+    let url = Upload::new(&server, bytes.len() as u64).url;
+    let mut running = server.begin(&append(&url, 0).announcing(bytes.len() as u64));
+    running.raw(&bytes[..sent]);
+    thread::sleep(Duration::from_millis(50));
+    server.sigterm();
+    let status = server.exits_within(Duration::from_secs(5));
+    assert_eq!(status.code(), Some(0));
+    if let Ok(answer) = running.try_answer("PATCH") {
+        answer.refused(503).needs("Retry-After");
+    }
+    server.start_again();
+    let upload = Upload { server: &server, url };
+    assert_eq!(upload.offset(), sent as u64);
+    upload.patch(sent as u64, &bytes[sent..]).expect(204);
+    upload.is_file(&bytes);
+}
+
+// FAULT-06: a body that still comes may be taken to its end, or cut; nothing of it is lost.
+// spec: TUS-21
+#[test]
+fn a_patch_that_goes_on_loses_nothing() {
+    let mut server = Server::with(&["--shutdown-timeout=2s"]);
+    let bytes = Random::seeded(7).bytes(200_000);
+    let url = Upload::new(&server, bytes.len() as u64).url;
+    let mut running = server.begin(&append(&url, 0).announcing(bytes.len() as u64));
+    let mut sent = 0;
+    for (at, piece) in bytes.chunks(10_000).enumerate() {
+        if at == 5 {
+            server.sigterm();
+        }
+        if running.try_raw(piece).is_err() {
+            break;
+        }
+        sent += piece.len() as u64;
+        thread::sleep(Duration::from_millis(20));
+    }
+    let told = match running.try_answer("PATCH") {
+        Ok(answer) if answer.status == 204 => answer.offset(),
+        Ok(answer) => answer
+            .refused(503)
+            .header("Upload-Offset")
+            .map_or(50_000, |offset| offset.parse().unwrap()),
+        Err(_) => 50_000,
+    };
+    assert!(server.exits_within(Duration::from_secs(4)).success());
+    server.start_again();
+    let upload = Upload { server: &server, url };
+    let offset = upload.offset();
+    assert!((told..=sent).contains(&offset), "{told} told, {offset} there, {sent} sent");
+    upload.patch(offset, &bytes[offset as usize..]).expect(204);
+    upload.is_file(&bytes);
+}
+
+// FAULT-06
+#[test]
+fn a_second_signal_is_obeyed_at_once() {
+    let mut server = Server::with(&["--shutdown-timeout=60s"]);
+    let url = Upload::new(&server, 1000).url;
+    // Slow enough to be waited for, alive enough not to be cut.
+    let mut running = server.begin(&append(&url, 0).announcing(1000));
+    running.raw([7; 400]);
+    thread::sleep(Duration::from_millis(30));
+    server.sigterm();
+    thread::sleep(Duration::from_millis(30));
+    server.sigterm();
+    server.exits_within(Duration::from_secs(3));
+    server.start_again();
+    assert_eq!(Upload { server: &server, url }.offset(), 400);
+}
+
+// FAULT-06, FAULT-03: chunks in flight are whole or not there.
+// spec: CHUNK-16
+#[test]
+fn chunks_in_flight_are_whole_or_not_there() {
+    let mut server = Server::with(&["--shutdown-timeout=2s"]);
+    let parts = Parts::hello();
+    parts.send(&server, 0);
+    let wire = parts.put(1).wire();
+    let mut half = server.connect();
+    half.raw(&wire[..wire.len() - 3]);
+    thread::sleep(Duration::from_millis(30));
+    server.sigterm();
+    assert!(server.exits_within(Duration::from_secs(4)).success());
+    server.start_again();
+    assert_eq!(parts.uploaded(&server), [0]);
+    parts.send(&server, 1);
+    parts.merge(&server).expect(201);
+    assert_eq!(server.the_file(), b"hello world!");
+}
+
+// FAULT-05: a clean stop between any two steps.
+// spec: STORE-1
+#[test]
+fn a_restart_between_any_two_steps_changes_nothing() {
+    let mut server = Server::start();
+    let url = Upload::new(&server, 11).url;
+    server.restart();
+    let at = |server: &Server, offset: u64, body: &str| {
+        let upload = Upload { server, url: url.clone() };
+        assert_eq!(upload.patch(offset, body).expect(204).offset(), offset + body.len() as u64);
+    };
+    at(&server, 0, "hello");
+    server.restart();
+    at(&server, 5, " ");
+    server.restart();
+    at(&server, 6, "world");
+    server.restart();
+    Upload { server: &server, url: url.clone() }.is_file(b"hello world");
+    Upload { server: &server, url: url.clone() }.delete().expect(204);
+    server.restart();
+    Upload { server: &server, url }.head().expect(404);
+    let parts = Parts::hello();
+    parts.send(&server, 1);
+    server.restart();
+    parts.send(&server, 0);
+    server.restart();
+    let first = parts.merge(&server).expect(201).json();
+    server.restart();
+    assert_eq!(parts.merge(&server).expect(200).json(), first);
+    assert_eq!(server.the_file(), b"hello world!");
+}
+
+// FAULT-06: who still listens hears how far it got.
+// spec: CORE-14
+#[test]
+fn a_patch_in_flight_is_told_how_far_it_got() {
+    let mut server = Server::with(&["--shutdown-timeout=3s"]);
+    let url = Upload::new(&server, 1000).url;
+    let mut running = server.begin(&append(&url, 0).announcing(1000));
+    running.raw([7; 400]);
+    thread::sleep(Duration::from_millis(50));
+    server.sigterm();
+    let answer = running.answer("PATCH").refused_as(503, "shutting-down");
+    answer.needs("Retry-After");
+    assert_eq!(answer.offset(), 400);
+    assert_eq!(server.exits_within(Duration::from_secs(5)).code(), Some(0));
+    assert!(crate::client::Conn::try_open(server.address()).is_err());
+}

@@ -1,0 +1,137 @@
+//! What the papers say and what the program does.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::server::run;
+
+fn paper(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The long options that a text names.
+fn options(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for piece in text.split("--").skip(1) {
+        let name: String =
+            piece.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+        if name.len() > 2 && !name.ends_with('-') {
+            found.push(name);
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// What `piton --help` prints.
+fn help() -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_piton")).arg("--help").output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_readme_explains_every_option() {
+    let readme = paper("README.md");
+    for option in options(&help()) {
+        if !["help", "version", "config"].contains(&option.as_str()) {
+            assert!(readme.contains(&format!("--{option}")), "README.md does not know --{option}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_names_no_option_that_is_not_there() {
+    let (readme, known) = (paper("README.md"), options(&help()));
+    let foreign = [
+        // Options of cargo, curl and npm that examples use.
+        "release",
+        "bench",
+        "locked",
+        "path",
+        "url",
+        "data-binary",
+        "request",
+        "header",
+        "fail",
+        "head",
+        "include",
+        "silent",
+        "upload-file",
+        "dir",
+        "quick",
+        "rss",
+        "finish",
+        "workspace",
+        "all-targets",
+        "test",
+        "package",
+        "output",
+        "limit-rate",
+        "max-time",
+        "form",
+        "json",
+    ];
+    let lines = readme.lines().filter(|line| line.contains("piton ") || line.starts_with('|'));
+    for option in lines.flat_map(options) {
+        let there = known.contains(&option) || foreign.contains(&option.as_str());
+        assert!(there, "README.md names --{option}, which is not in --help");
+    }
+}
+
+#[test]
+fn the_readme_is_read_in_one_sitting() {
+    let lines = paper("README.md").lines().count();
+    assert!(lines <= 200, "{lines} lines");
+}
+
+#[test]
+fn the_specification_has_clauses_in_order() {
+    let (clauses, twice) = crate::tidy::clauses::clauses(&paper("protocol-spec.md"));
+    assert!(twice.is_empty(), "{twice:?}");
+    assert!(clauses.len() >= 20, "only {} clauses", clauses.len());
+    for kind in ["CORE", "TUS", "CHUNK", "STORE"] {
+        let mut of_kind: Vec<(usize, u32)> = clauses
+            .iter()
+            .filter_map(|(id, line)| {
+                Some((*line, id.strip_prefix(kind)?.strip_prefix('-')?.parse().ok()?))
+            })
+            .collect();
+        of_kind.sort_unstable();
+        assert!(!of_kind.is_empty(), "no {kind} clause");
+        let numbers: Vec<u32> = of_kind.into_iter().map(|(_, number)| number).collect();
+        assert!(numbers.is_sorted(), "{kind}: {numbers:?}");
+    }
+}
+
+// FAULT-15
+#[test]
+fn a_mistake_on_the_command_line_is_told_and_ends_with_2() {
+    for args in [&["--no-such-option"][..], &["--chunk-size=many"], &["--durability=maybe"]] {
+        let (status, said) = run(args);
+        assert_eq!(status.code(), Some(2), "{said}");
+        assert!(!said.trim().is_empty());
+    }
+}
+
+// FAULT-15
+#[test]
+fn a_folder_or_port_that_cannot_be_had_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "in the way").unwrap();
+    let data = format!("--data-dir={}", file.display());
+    let (status, said) = run(&["--listen=127.0.0.1:0", &data]);
+    assert!(!status.success() && !said.trim().is_empty(), "{said}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("--listen={}", taken.local_addr().unwrap());
+    let data = format!("--data-dir={}", folder.path().join("data").display());
+    let (status, said) = run(&[&listen, &data]);
+    assert!(!status.success() && !said.trim().is_empty(), "{said}");
+}
+
+#[test]
+fn options_are_found_in_text() {
+    assert_eq!(options("`--chunk-size` and --dir=x -- --a"), ["chunk-size", "dir"]);
+}

@@ -1,0 +1,243 @@
+//! The program under test, as a process of its own.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{
+    client::{Answer, Conn, Request},
+    disk::{self, Snapshot},
+};
+
+/// Small chunks, so that small files have many.
+pub const CHUNK: usize = 64 * 1024;
+
+/// A running server on a data folder of its own; killed when it goes out of scope.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    folder: TempDir,
+    args: Vec<String>,
+    log: Arc<Mutex<String>>,
+}
+
+impl Server {
+    /// A server with chunks of 64 KiB and otherwise the defaults.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// A server with chunks of 64 KiB and these options.
+    pub fn with(args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut all = vec!["--chunk-size=64KiB".to_owned()];
+        all.retain(|_| !args.iter().any(|arg| arg.starts_with("--chunk-size")));
+        all.extend(args.iter().map(|&arg| arg.to_owned()));
+        let log = Arc::default();
+        let (child, address) = spawn(&folder.path().join("data"), &all, &log);
+        Self { child, address, folder, args: all, log }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The folder that holds everything.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The folder around the data folder.
+    pub fn around(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A new connection.
+    pub fn connect(&self) -> Conn {
+        Conn::open(self.address)
+    }
+
+    /// One request on a connection of its own.
+    #[track_caller]
+    pub fn ask(&self, request: &Request) -> Answer {
+        self.connect().ask(request)
+    }
+
+    /// Sends the request and leaves the connection open, unread.
+    pub fn begin(&self, request: &Request) -> Conn {
+        let mut connection = self.connect();
+        connection.send(request);
+        connection
+    }
+
+    /// The files under `uploads/`.
+    pub fn uploads(&self) -> Snapshot {
+        disk::snapshot(&self.data().join("uploads"))
+    }
+
+    /// The files under `uploads/` once they stand still: chunks are absorbed behind the answers.
+    pub fn settled_uploads(&self) -> Snapshot {
+        let mut last = self.uploads();
+        loop {
+            thread::sleep(Duration::from_millis(20));
+            let now = self.uploads();
+            if now == last {
+                return now;
+            }
+            last = now;
+        }
+    }
+
+    /// Soon nothing is left under `uploads/`: parts go after the answer, not before it.
+    #[track_caller]
+    pub fn uploads_vanish(&self) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !self.uploads().is_empty() {
+            assert!(Instant::now() < deadline, "still there: {:?}", self.uploads());
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The finished files.
+    pub fn finished(&self) -> Vec<PathBuf> {
+        disk::files_below(&self.data().join("files"))
+    }
+
+    /// The names of the finished files.
+    pub fn finished_names(&self) -> Vec<String> {
+        let names = self.finished().into_iter();
+        names.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    /// The bytes of the only finished file.
+    #[track_caller]
+    pub fn the_file(&self) -> Vec<u8> {
+        let files = self.finished();
+        assert_eq!(files.len(), 1, "{files:?}");
+        fs::read(&files[0]).unwrap()
+    }
+
+    /// What was logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Tells it to stop.
+    pub fn sigterm(&self) {
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+    }
+
+    /// Kills it as a power cut would, but for the page cache.
+    pub fn kill_9(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn exits_within(&mut self, span: Duration) -> ExitStatus {
+        let deadline = Instant::now() + span;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "still running after {span:?}");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Stops it with SIGTERM and starts it again.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.sigterm();
+        let status = self.exits_within(Duration::from_secs(15));
+        assert!(status.success(), "{status}");
+        self.start_again();
+    }
+
+    /// Kills it with SIGKILL and starts it again.
+    pub fn crash(&mut self) {
+        self.kill_9();
+        self.start_again();
+    }
+
+    /// Starts it again on the same folder, once it has ended.
+    pub fn start_again(&mut self) {
+        let (child, address) = spawn(&self.data(), &self.args, &self.log);
+        self.child = child;
+        self.address = address;
+    }
+
+    /// The id of the process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- log of {}\n{}---", self.data().display(), self.log());
+        }
+    }
+}
+
+/// Runs the program to its end, for command lines that start no server.
+pub fn run(args: &[&str]) -> (ExitStatus, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_piton")).args(args).output().unwrap();
+    (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn spawn(data: &Path, args: &[String], log: &Arc<Mutex<String>>) -> (Child, SocketAddr) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_piton"))
+        .arg("--listen=127.0.0.1:0")
+        .arg("--data-dir")
+        .arg(data)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    keep_log(child.stderr.take().unwrap(), Arc::clone(log));
+    let stdout = child.stdout.take().unwrap();
+    let (said, first_line) = mpsc::channel();
+    thread::spawn(move || {
+        let mut stdout = BufReader::new(stdout);
+        let mut line = String::new();
+        let _ = stdout.read_line(&mut line);
+        let _ = said.send(line);
+        let _ = stdout.read_to_end(&mut Vec::new());
+    });
+    let line = first_line.recv_timeout(Duration::from_secs(20)).unwrap_or_default();
+    let Some(address) = line.trim_end().strip_prefix("piton listening on http://") else {
+        let _ = child.kill();
+        let _ = child.wait();
+        panic!("its first line was {line:?}; its log:\n{}", log.lock().unwrap());
+    };
+    (child, address.trim_end_matches('/').parse().unwrap())
+}
+
+fn keep_log(stderr: ChildStderr, log: Arc<Mutex<String>>) {
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let mut log = log.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+}
