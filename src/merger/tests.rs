@@ -283,6 +283,25 @@ async fn the_prefix_is_absorbed_while_the_rest_arrives() {
 }
 
 #[tokio::test]
+async fn an_absorb_that_broke_off_leaves_nothing_behind() {
+    for medium in Medium::BOTH {
+        let (bench, id) = with(medium, &[0, 2], |_| {}).await;
+        bench.settle().await;
+        // The chunk's own fact, then the one that says where it went.
+        bench.ledgers.fail(2);
+        put(&bench, 1, 1).await.unwrap();
+        bench.settle().await;
+        assert_eq!(bench.ledgers.failed(), 1);
+        assert_eq!(bench.head(&id).await, 12);
+        let parts = [("0.part", 4), ("1.part", 4), ("2.part", 4)];
+        assert_eq!(bench.parts(&id), parts.map(|(name, size)| (name.to_owned(), size)));
+        put(&bench, 3, 1).await.unwrap();
+        bench.merge(&id).await.unwrap();
+        assert_eq!(bench.download(&id).await, content(14, 1));
+    }
+}
+
+#[tokio::test]
 async fn a_file_gone_from_under_its_upload_is_unknown_to_readers() {
     let (bench, id) = with(Medium::Local, &[0, 1, 2, 3], |_| {}).await;
     bench.merge(&id).await.unwrap();

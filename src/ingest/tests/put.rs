@@ -348,6 +348,21 @@ async fn a_length_that_comes_with_a_chunk_goes_with_the_bytes_before_it() {
 }
 
 #[tokio::test]
+async fn a_length_that_ends_with_the_bytes_that_are_there_finishes_the_file() {
+    for (sent, total) in [(4_usize, 1), (6, 2), (8, 2), (11, 3)] {
+        let bench = Bench::memory();
+        let bytes = content(sent, 20);
+        let id = bench.create(None).await;
+        bench.push(&id, 0, &bytes).await.unwrap();
+        let layout = layout(4, len(&bytes), total);
+        let fate = bench.put(id.as_str(), (0, &bytes[..4]), layout).await.unwrap();
+        assert_eq!(fate, Duplicate);
+        assert_eq!(bench.status(&id).await.record.phase(), Phase::Finished);
+        assert_eq!(bench.download(&id).await, bytes);
+    }
+}
+
+#[tokio::test]
 async fn the_composite_digest_is_the_one_of_the_chunks_in_order() {
     let bench = Bench::memory();
     let bytes = b"hello world!";
