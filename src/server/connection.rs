@@ -1,13 +1,24 @@
 //! One connection: which HTTP it speaks, and its limits.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    future::ready,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
-use hyper::server::conn::{http1, http2};
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time};
 use tokio_util::sync::CancellationToken;
 
-use crate::service::Service;
+use crate::{
+    protocol::headers::check_host,
+    service::{Aborted, ResponseBody, Service},
+};
 
 /// How long a request's head may take, and how long a connection may be idle between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -74,7 +85,7 @@ async fn serve_http1(stream: TcpStream, service: Service, stop: CancellationToke
         .max_buf_size(READ_BUFFER)
         // Some clients close their sending side behind the body and still want the answer.
         .half_close(true);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), Hosted(service)));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
@@ -83,6 +94,23 @@ async fn serve_http1(stream: TcpStream, service: Service, stop: CancellationToke
         }
     };
     report(ended);
+}
+
+/// What HTTP/1.1 asks of a head, and hyper leaves to its user: exactly one `Host`.
+struct Hosted(Service);
+
+impl hyper::service::Service<Request<Incoming>> for Hosted {
+    type Response = Response<ResponseBody>;
+    type Error = Aborted;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Aborted>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (parts, body) = request.into_parts();
+        match check_host(&parts) {
+            Ok(()) => self.0.call(Request::from_parts(parts, body)),
+            Err(problem) => Box::pin(ready(Ok(self.0.refuse_head(&parts, &problem)))),
+        }
+    }
 }
 
 async fn serve_http2(stream: TcpStream, service: Service, stop: CancellationToken) {

@@ -23,7 +23,6 @@ use crate::{
     protocol::{
         BodyLength, Links, Problem,
         chunks::route,
-        headers::check_host,
         tus::{Rules, decode},
     },
     upload::Dialect,
@@ -94,11 +93,8 @@ impl Service {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
-        let length = match check_host(&parts) {
-            Ok(()) if body.is_end_stream() => Ok(BodyLength::Empty),
-            Ok(()) => BodyLength::of(&parts),
-            Err(problem) => Err(problem),
-        };
+        let length =
+            if body.is_end_stream() { Ok(BodyLength::Empty) } else { BodyLength::of(&parts) };
         let announced = match &length {
             Ok(BodyLength::Empty) => Some(0),
             Ok(BodyLength::Exactly(bytes)) => Some(*bytes),
@@ -122,7 +118,7 @@ impl Service {
     ) -> Result<Response<ResponseBody>, Aborted> {
         let answered = match length {
             Ok(length) => self.dispatch(&parts, length, &mut body).await,
-            Err(problem) => return Ok(self.close_at_once(&parts, &problem)),
+            Err(problem) => return Ok(self.refuse_head(&parts, &problem)),
         };
         let mut response = match answered {
             Ok(response) => response,
@@ -164,8 +160,9 @@ impl Service {
         Err(Problem::NotFound.into())
     }
 
-    /// A head that cannot be trusted: nothing behind it may be taken for a request.
-    fn close_at_once(&self, parts: &Parts, problem: &Problem) -> Response<ResponseBody> {
+    /// Answers a head that cannot be trusted, and closes: nothing behind it may be taken for a
+    /// request.
+    pub fn refuse_head(&self, parts: &Parts, problem: &Problem) -> Response<ResponseBody> {
         let tus = self.rules().base.strip(parts.uri.path()).is_some();
         let dialect = if tus { Dialect::Tus } else { Dialect::Chunks };
         let mut response = render(problem.response(dialect));
