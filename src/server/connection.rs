@@ -11,7 +11,10 @@ use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::graceful::GracefulConnection,
+};
 use tokio::{net::TcpStream, time};
 use tokio_util::sync::CancellationToken;
 
@@ -85,15 +88,7 @@ async fn serve_http1(stream: TcpStream, service: Service, stop: CancellationToke
         .max_buf_size(READ_BUFFER)
         // Some clients close their sending side behind the body and still want the answer.
         .half_close(true);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), Hosted(service)));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    report(ended);
+    drive(builder.serve_connection(TokioIo::new(stream), Hosted(service)), stop).await;
 }
 
 /// What HTTP/1.1 asks of a head, and hyper leaves to its user: exactly one `Host`.
@@ -122,7 +117,12 @@ async fn serve_http2(stream: TcpStream, service: Service, stop: CancellationToke
         .max_frame_size(FRAME_MAX)
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(PING_EVERY);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    drive(builder.serve_connection(TokioIo::new(stream), service), stop).await;
+}
+
+/// Serves until the connection ends; after `stop` it ends with the requests that have begun.
+async fn drive(connection: impl GracefulConnection<Error = hyper::Error>, stop: CancellationToken) {
+    let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
@@ -130,12 +130,8 @@ async fn serve_http2(stream: TcpStream, service: Service, stop: CancellationToke
             connection.await
         }
     };
-    report(ended);
-}
-
-/// A client that hangs up is nothing to worry about.
-fn report(ended: Result<(), hyper::Error>) {
     if let Err(error) = ended {
+        // A client that hangs up is nothing to worry about.
         tracing::debug!(%error, "connection ended early");
     }
 }

@@ -98,6 +98,18 @@ fn a_merge_publishes_once_and_is_remembered() {
     assert!(!folder.try_exists().unwrap());
 }
 
+// spec: CHUNK-20, CHUNK-24
+#[test]
+fn merging_again_compares_again() {
+    let server = Server::start();
+    let parts = complete(&server);
+    let first = parts.merge(&server).expect(201).json();
+    let other = with(&parts, "digest", json!("ab".repeat(32)));
+    server.ask(&other).refused_as(422, "composite-mismatch");
+    assert_eq!(parts.merge(&server).expect(200).json(), first);
+    assert_eq!(server.the_file(), b"hello world!");
+}
+
 // CHUNK-MERGE-02
 // spec: CHUNK-21
 #[test]

@@ -563,3 +563,22 @@ fn conditions_are_held_against_the_tag() {
     put(b"hello ", "If-None-Match", &own).expect(201);
     assert_eq!(parts.check(&server, 0)["sha256"], HELLO);
 }
+
+// spec: CHUNK-15
+#[test]
+fn of_two_chunks_that_must_be_the_first_one_is() {
+    let server = Server::start();
+    let parts = Parts::hello();
+    let begun = [b"hello ", b"hullo "].map(|bytes| {
+        let wire = parts.put_bytes(0, bytes).header("If-None-Match", "*").wire();
+        let mut connection = server.connect();
+        connection.raw(&wire[..wire.len() - 1]);
+        (connection, wire)
+    });
+    let mut statuses = begun.map(|(mut connection, wire)| {
+        connection.raw(&wire[wire.len() - 1..]);
+        connection.answer("POST").status
+    });
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 412]);
+}
