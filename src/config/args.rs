@@ -113,8 +113,8 @@ pub struct Options {
 
     /// Digest taken of every chunk: sha256 or none
     ///
-    /// Without digests, receiving costs about a third of the CPU, and nothing notices a chunk that
-    /// changed on disk.
+    /// Without digests, receiving over tus costs about a third of the CPU, and nothing notices a
+    /// chunk that changed on disk.
     #[arg(long, value_name = "DIGEST", default_value = "sha256", help_heading = STORAGE)]
     pub(super) chunk_digest: Setting,
 

@@ -25,6 +25,12 @@ pub enum ConfigError {
          write --chunk-digest=sha256 or --verify-on-merge=false"
     )]
     NothingToVerify,
+    /// Bytes are to be proven after a power loss, and nothing was taken to prove them by.
+    #[error(
+        "durability is ack while chunk-digest is none, which leaves nothing to tell acknowledged \
+         bytes by after a power loss; write --chunk-digest=sha256 or --durability=complete"
+    )]
+    NothingToProve,
     /// The file of options cannot be read.
     #[error(
         "{place}: cannot read {}: {error}; name a file that exists and may be read",

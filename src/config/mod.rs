@@ -153,6 +153,9 @@ impl Config {
         if self.verify_on_merge && self.chunk_digest == ChunkDigest::None {
             return Err(ConfigError::NothingToVerify);
         }
+        if self.durability == Durability::Ack && self.chunk_digest == ChunkDigest::None {
+            return Err(ConfigError::NothingToProve);
+        }
         Ok(self)
     }
 }

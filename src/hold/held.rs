@@ -71,6 +71,11 @@ impl Held {
     ) -> Result<Self, HoldError> {
         let warm = holds.take_warm(&current);
         let mut held = Self::fresh(holds, locks, current);
+        if held.is_expired() {
+            // Nobody goes on with it, so nothing is found, mended or written down any more.
+            held.certainty = Certainty::InDoubt;
+            return Ok(held);
+        }
         match warm {
             Some(warm) if holds.is_undisturbed(&warm, &held.current)? => held.tail = warm.tail,
             _ => held.all_or_doubt(Self::reconcile)?,
@@ -159,13 +164,30 @@ impl Held {
         self.locks.as_ref().map(|(_, guard)| guard.leave_signal())
     }
 
+    /// Adds facts that were found, not made: they are no sign of life and move no deadline.
+    pub(super) fn commit_found(
+        &mut self,
+        facts: impl IntoIterator<Item = Fact>,
+        flush: Flush,
+    ) -> Result<(), HoldError> {
+        self.commit_at(self.record().last_activity(), facts, flush)
+    }
+
     /// Adds facts; all or none.
     pub fn commit(
         &mut self,
         facts: impl IntoIterator<Item = Fact>,
         flush: Flush,
     ) -> Result<(), HoldError> {
-        let at = self.now();
+        self.commit_at(self.now(), facts, flush)
+    }
+
+    fn commit_at(
+        &mut self,
+        at: Timestamp,
+        facts: impl IntoIterator<Item = Fact>,
+        flush: Flush,
+    ) -> Result<(), HoldError> {
         let facts: Vec<Stamped> = facts.into_iter().map(|fact| Stamped { at, fact }).collect();
         self.current = self.holds.state().commit(&self.current, &facts, flush)?;
         Ok(())

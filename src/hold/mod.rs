@@ -212,6 +212,9 @@ impl Holds {
     }
 
     fn forget_locked(&self, id: &UploadId) -> Result<(), HoldError> {
+        // An open part would keep its blocks.
+        let warm = self.warm().remove(id);
+        drop(warm);
         match self.state.load(id) {
             Ok(current) => {
                 let record = &*current.record;
@@ -387,7 +390,11 @@ impl Holds {
         guard: UploadGuard,
     ) -> Result<(Held, Origin), (HoldError, Option<UploadGuard>)> {
         let held = self.open_held(guard)?;
-        if !held.is_expired() {
+        let lost = match self.is_lost(held.record()) {
+            Ok(lost) => lost,
+            Err(error) => return Err((error, None)),
+        };
+        if !held.is_expired() && !lost {
             return Ok((held, Origin::Found));
         }
         let guard = held.forget().map_err(|error| (error, None))?;

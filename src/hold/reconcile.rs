@@ -52,13 +52,26 @@ impl Held {
             return Ok(());
         }
         for part in self.part_sizes()?.into_keys() {
-            self.storage().open_part(self.id(), part)?.sync()?;
+            self.flush_found(part)?;
         }
-        let Some(tail) = &self.tail else { return self.commit([], Flush::Durable) };
+        let Some(tail) = &self.tail else { return self.commit_found([], Flush::Durable) };
         let (chunk, length) = (tail.chunk, tail.length);
         let blob = self.storage().open_part(self.id(), tail.part)?;
         let digest = hash_range(&*blob, tail.base, length)?.into();
-        self.commit([Fact::Tail { chunk, length, digest }], Flush::Durable)
+        if self.record().promised_tail() == Some((chunk, length, digest)) {
+            return self.commit_found([], Flush::Durable);
+        }
+        self.commit_found([Fact::Tail { chunk, length, digest }], Flush::Durable)
+    }
+
+    /// A failed fsync is final: what it left unsure of a tail is asked for again.
+    fn flush_found(&self, part: PartId) -> Result<(), HoldError> {
+        let blob = self.storage().open_part(self.id(), part)?;
+        let Err(error) = blob.sync() else { return Ok(()) };
+        if let Some(tail) = self.tail.as_ref().filter(|tail| tail.part == part) {
+            blob.truncate(tail.base)?;
+        }
+        Err(error.into())
     }
 
     /// The process died while it published. If the file lies under its name, the merge happened;
@@ -82,7 +95,14 @@ impl Held {
                 self.commit([Fact::Finished { length, composite }], flush)?;
                 Ok(self.storage().remove_upload(self.id())?)
             }
-            _ => self.commit([Fact::MergeAbandoned], Flush::Lazy),
+            (size, _) => {
+                if unpublished || size.is_none() {
+                    return self.commit([Fact::MergeAbandoned], Flush::Lazy);
+                }
+                tracing::error!(id = %self.id(), %name, "a published file had lost bytes");
+                self.storage().remove_finished(&name)?;
+                self.commit([Fact::MergeAbandoned], Flush::Lazy)
+            }
         }
     }
 
@@ -95,9 +115,16 @@ impl Held {
         };
         let record = self.record();
         for (chunk, sealed) in record.chunks().iter() {
+            let Some(digest) = sealed.digest else {
+                // Without digests only the order of a durable finish tells: bytes, intent, rename.
+                if self.durability() == Durability::None {
+                    return Ok(false);
+                }
+                continue;
+            };
             let at = record.layout().start(chunk).map_err(law)?.get();
             let actual = hash_range(&*file, at, sealed.length).map(Sha256Digest::from);
-            if sealed.digest.is_none() || actual.ok() != sealed.digest {
+            if actual.ok() != Some(digest) {
                 return Ok(false);
             }
         }
@@ -228,7 +255,7 @@ impl Held {
         let digest = hash_range(&*blob, tail.base, tail.length)?.into();
         let (chunk, length, part) = (tail.chunk, tail.length, tail.part);
         let sealed = Fact::Sealed { chunk, length, digest: Some(digest), part };
-        self.commit([sealed], Flush::Lazy)
+        self.commit_found([sealed], Flush::Lazy)
     }
 
     /// Removes parts that no fact names and cuts dead ends.

@@ -169,7 +169,7 @@ impl Ingest {
         chunk: StagedChunk,
     ) -> Result<ChunkCommitted, IngestError> {
         chunk.compare(&put.expected)?;
-        let held = self.hold_for(&put).await?;
+        let held = self.hold_for(&put, chunk.length).await?;
         let this = self.clone();
         let committed = blocking::run(move || this.commit_held(held, &put, chunk)).await?;
         if committed.fate == ChunkFate::Stored {
@@ -179,7 +179,7 @@ impl Ingest {
     }
 
     /// The upload that the chunk belongs to, in hand.
-    async fn hold_for(self: &Arc<Self>, put: &ChunkPut) -> Result<Held, IngestError> {
+    async fn hold_for(self: &Arc<Self>, put: &ChunkPut, actual: u64) -> Result<Held, IngestError> {
         if let Some(id) = &put.upload {
             return Ok(self.holds.take(id, Manner::Asking).await?);
         }
@@ -188,7 +188,11 @@ impl Ingest {
         match (found, put.layout) {
             (Ok(found), _) => Ok(self.holds.take(&found.id, Manner::Asking).await?),
             (Err(error), Some(layout)) if begins_anew(&error) => {
-                chunk_length(&layout, put.index)?;
+                // A chunk that will be refused begins nothing.
+                let expected = chunk_length(&layout, put.index)?;
+                if actual != expected {
+                    return Err(IngestError::ChunkLength { expected, actual });
+                }
                 let (held, _) = self.holds.create(self.chunk_manifest(put, layout)).await?;
                 Ok(held)
             }

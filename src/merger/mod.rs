@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     blocking,
+    clock::Stopwatch,
     hold::{Held, HoldError, Holds},
     lock::Manner,
     upload::{
@@ -134,16 +135,16 @@ impl Merger {
         id: &UploadId,
         demand: MergeDemand,
     ) -> Result<MergeOutcome, MergeError> {
-        let wait = self.options.join_wait;
-        let turn = match self.join(id) {
-            Ok(turn) => turn,
-            Err(mut other) => {
-                // The sender is dropped when the other merge ends; nothing is ever sent.
-                if time::timeout(wait, other.changed()).await.is_err() {
-                    return Ok(MergeOutcome::Running);
-                }
-                let Ok(turn) = self.join(id) else { return Ok(MergeOutcome::Running) };
-                turn
+        let waiting = Stopwatch::start();
+        let turn = loop {
+            let mut other = match self.join(id) {
+                Ok(turn) => break turn,
+                Err(other) => other,
+            };
+            let left = self.options.join_wait.saturating_sub(waiting.elapsed());
+            // The sender is dropped when the other merge ends; nothing is ever sent.
+            if time::timeout(left, other.changed()).await.is_err() {
+                return Ok(MergeOutcome::Running);
             }
         };
         let (this, id) = (self.clone(), id.clone());

@@ -9,6 +9,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Reaper, ReaperOptions, Swept};
+use crate::durable::Durability;
 use crate::{
     hold::HoldError,
     ingest::IngestError,
@@ -268,4 +269,26 @@ async fn a_reaper_is_woken_and_stopped() {
     assert_eq!(bench.holds.state().load(&id).unwrap().record.phase(), Phase::Expired);
     stop.cancel();
     running.await.unwrap();
+}
+
+/// Found by review: under ack each cold open promised the tail anew, and took that for a sign of
+/// life.
+#[tokio::test]
+async fn who_looks_after_a_restart_keeps_nothing_alive() {
+    for medium in Medium::BOTH {
+        let mut bench = Bench::build(medium, |setup| setup.durability = Durability::Ack);
+        let id = bench.create(Some(14)).await;
+        bench.push(&id, 0, &content(6, 1)).await.unwrap();
+        for _ in 0..2 {
+            bench.clock.advance(Duration::from_mins(25));
+            bench.reopen().await;
+            assert_eq!(bench.head(&id).await, 6);
+        }
+        bench.clock.advance(Duration::from_mins(25));
+        bench.reopen().await;
+        if let Medium::Local = medium {
+            age(&bench, &id, Duration::from_hours(2));
+        }
+        assert_eq!(sweep(&bench).await, Swept { expired: 1, ..NOTHING });
+    }
 }

@@ -46,6 +46,8 @@ struct Shared {
     progress: Progress,
     /// Bytes that the form parser took since it last handed something on.
     hoarded: usize,
+    /// It was told to make sense of them before it gets more.
+    asked_to_parse: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +73,8 @@ impl RequestBody {
         let progress = if body.is_end_stream() { Progress::Over } else { Progress::Untouched };
         let idle = Idle { timeout: idle_timeout, sleep: None };
         let body = body.map_err(|error| broken(&*error.into())).boxed_unsync();
-        let shared = Shared { body, peeked: None, idle, progress, hoarded: 0 };
+        let shared =
+            Shared { body, peeked: None, idle, progress, hoarded: 0, asked_to_parse: false };
         Self { shared: Arc::new(Mutex::new(shared)), announced }
     }
 
@@ -142,7 +145,9 @@ impl RequestBody {
 
     /// The form parser handed something on.
     pub(super) fn handed_on(&self) {
-        self.lock().hoarded = 0;
+        let mut shared = self.lock();
+        shared.hoarded = 0;
+        shared.asked_to_parse = false;
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -224,7 +229,13 @@ impl Stream for RequestBody {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut shared = self.lock();
         if shared.hoarded > HOARD_MAX {
-            return Poll::Ready(Some(Err(Broken::Malformed)));
+            if shared.asked_to_parse {
+                return Poll::Ready(Some(Err(Broken::Malformed)));
+            }
+            // It takes whatever is ready before it looks: a pause makes it look.
+            shared.asked_to_parse = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
         let polled = shared.poll(context);
         if let Poll::Ready(Some(Ok(bytes))) = &polled {

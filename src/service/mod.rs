@@ -101,12 +101,15 @@ impl Service {
             Ok(BodyLength::Unknown) | Err(_) => None,
         };
         let body = RequestBody::new(body, announced, self.0.options.idle_timeout);
+        // Counted before it is asked whether the stop is over: else it could end in between.
+        let counted = self.0.tasks.token();
         if self.0.closed.is_cancelled() {
             return Err(Aborted(Broken::Cut));
         }
         let tasks = self.0.tasks.clone();
         // Detached: whatever has begun is brought to its end although the client hangs up.
         let task = tasks.spawn(async move { self.run(parts, length, body).await });
+        drop(counted);
         task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
@@ -118,7 +121,7 @@ impl Service {
     ) -> Result<Response<ResponseBody>, Aborted> {
         let answered = match length {
             Ok(length) => self.dispatch(&parts, length, &mut body).await,
-            Err(problem) => return Ok(self.refuse_head(&parts, &problem)),
+            Err(problem) => Ok(self.refuse_head(&parts, &problem)),
         };
         let mut response = match answered {
             Ok(response) => response,

@@ -145,6 +145,12 @@ fn verification_without_digests_is_refused() {
     assert!(matches!(said.resolve(), Err(ConfigError::NothingToVerify)));
 }
 
+#[test]
+fn ack_without_digests_is_refused() {
+    let said = Said::default().flag("--durability=ack").variable("PITON_CHUNK_DIGEST", "none");
+    assert!(matches!(said.resolve(), Err(ConfigError::NothingToProve)));
+}
+
 #[cfg(unix)]
 #[test]
 fn text_that_is_not_utf8_is_refused() {

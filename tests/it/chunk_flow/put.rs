@@ -582,3 +582,27 @@ fn of_two_chunks_that_must_be_the_first_one_is() {
     statuses.sort_unstable();
     assert_eq!(statuses, [201, 412]);
 }
+
+/// Found by review: an upload whose finished file somebody took away could not be begun again.
+#[test]
+fn an_upload_whose_file_is_gone_begins_anew() {
+    let server = Server::start();
+    let parts = Parts::hello();
+    parts.send_all(&server);
+    parts.merge(&server).expect(201);
+    fs::remove_file(&server.finished()[0]).unwrap();
+    assert_eq!(parts.status(&server)["state"], "none");
+    assert_eq!(server.ask(&parts.put(0)).expect(201).json()["received"], 1);
+}
+
+/// Found by review: the upload was begun before the length of its first chunk was compared.
+#[test]
+fn a_first_form_of_the_wrong_length_begins_nothing() {
+    let server = Server::start();
+    let parts = Parts::hello();
+    let mut wrong = Parts::hello();
+    wrong.bytes = b"hello world!!".to_vec();
+    server.ask(&form(&wrong.fields(1), b"world!", &[])).refused(400);
+    assert_eq!(parts.status(&server)["state"], "none");
+    parts.send_all(&server);
+}
