@@ -240,8 +240,10 @@ impl Holds {
         } else if let Some(name) = record.merging() {
             let first = record.chunks().get(ChunkIndex::ZERO).map(|sealed| sealed.part);
             let there = first.map(|part| self.storage.part_size(id, part)).transpose()?;
-            // Only the publishing rename takes the part away: else the name may be another's.
-            if there.flatten().is_none() {
+            // Only the publishing rename takes the part away, or a power loss: then the name may be
+            // another's.
+            let trusted = record.epoch() >= self.options.epoch;
+            if trusted && there.flatten().is_none() {
                 self.storage.remove_finished(name)?;
             }
         }

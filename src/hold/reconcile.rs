@@ -99,8 +99,8 @@ impl Held {
                 if unpublished || size.is_none() {
                     return self.commit([Fact::MergeAbandoned], Flush::Lazy);
                 }
-                tracing::error!(id = %self.id(), %name, "a published file had lost bytes");
-                self.storage().remove_finished(&name)?;
+                // Not removed: after a power loss nothing proves that the name is not another's.
+                tracing::error!(id = %self.id(), %name, "an unproven file was left in files");
                 self.commit([Fact::MergeAbandoned], Flush::Lazy)
             }
         }

@@ -183,6 +183,28 @@ async fn a_publish_whose_file_is_gone_asks_for_everything_again() {
     assert_eq!(bench.download(&id).await, content(14, 1));
 }
 
+/// Found by reading: the name of a publish that broke off was taken for the upload's own once its
+/// part was gone, although a power loss takes parts too.
+#[tokio::test]
+async fn after_a_power_loss_nobody_elses_file_is_removed() {
+    for terminated in [false, true] {
+        let (mut bench, id) = complete(Medium::Local).await;
+        let other = bench.create(Some(LENGTH)).await;
+        bench.plant(&other, part(0), &content(14, 2));
+        let name = FinalName::parse("world").unwrap();
+        bench.storage().publish(&other, part(0), &name, Flush::Lazy).unwrap();
+        bench.force(&id, [merging("world")]).await;
+        bench.storage().remove_part(&id, part(0)).unwrap();
+        bench.reopen_with(|setup| setup.epoch += 1).await;
+        if terminated {
+            bench.ingest.terminate(&id).await.unwrap();
+        } else {
+            assert_eq!(bench.head(&id).await, 0);
+        }
+        assert_eq!(bench.storage().finished_size(&name).unwrap(), Some(LENGTH));
+    }
+}
+
 #[tokio::test]
 async fn after_a_power_loss_a_flipped_bit_is_found() {
     for medium in Medium::BOTH {
