@@ -9,7 +9,7 @@ use crate::{
     blocking,
     hold::{Held, HoldError, Holds},
     state::{Listed, Shard},
-    upload::{Dialect, Phase, Timestamp, UploadId},
+    upload::{Dialect, Phase, Record, Timestamp, UploadId},
 };
 
 /// Ledgers that are opened in one go; between two goes others get the disk.
@@ -233,9 +233,25 @@ fn sweep_held(held: Held, memory: Memory) -> Result<Fate, HoldError> {
 fn is_interrupted(holds: &Holds, id: &UploadId) -> bool {
     holds.look(id).is_ok_and(|look| {
         let record = look.current.record;
+        if record.manifest().parts().is_some() {
+            return is_interrupted_final(&record);
+        }
+        if record.manifest().is_partial() {
+            return false;
+        }
         let offset_client = record.manifest().dialect == Dialect::Tus;
         record.phase() == Phase::Merging || (record.phase() == Phase::Received && offset_client)
     })
+}
+
+/// A final upload that its client was told to wait for, that has all bytes, or that lacks digests.
+fn is_interrupted_final(record: &Record) -> bool {
+    match record.phase() {
+        Phase::Receiving => record.is_promised(),
+        Phase::Received | Phase::Merging => true,
+        Phase::Finished => record.finished().is_some_and(|file| file.composite.is_none()),
+        Phase::Terminated | Phase::Expired | Phase::Corrupt => false,
+    }
 }
 
 fn millis(span: Duration) -> u64 {

@@ -43,6 +43,8 @@ pub(super) const CHUNK_DIGEST: Kind<ChunkDigest> = Kind {
 pub(super) const CHUNKS_PER_PART: Kind<Option<NonZeroU64>> =
     Kind { example: "1", parse: |text| unless_none(text, |text| nonzero(count(text, u64::MAX)?)) };
 
+pub(super) const CONSUME_PARTIALS: Kind<bool> = Kind { example: "true", parse: truth };
+
 pub(super) const NAME_TEMPLATE: Kind<String> =
     Kind { example: "{stem}-{time}-{digest8}{ext}", parse: name_template };
 

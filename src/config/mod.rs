@@ -57,6 +57,8 @@ pub struct Config {
     pub chunk_digest: ChunkDigest,
     /// Most chunks in one part file; `None` is without limit.
     pub chunks_per_part: Option<NonZeroU64>,
+    /// Whether partial uploads go once a final upload has their bytes.
+    pub consume_partials: bool,
     /// Name of a finished file: literal text and the placeholders `{stem}`, `{ext}`, `{time}`,
     /// `{digest}`, `{digest8}` and `{id}`, at least one of the last four; braces are balanced.
     pub name_template: String,
@@ -111,6 +113,11 @@ impl Config {
                 typed.chunks_per_part,
                 file.chunks_per_part,
                 &kind::CHUNKS_PER_PART,
+            )?,
+            consume_partials: from.read(
+                typed.consume_partials,
+                file.consume_partials,
+                &kind::CONSUME_PARTIALS,
             )?,
             name_template: from.read(
                 typed.name_template,

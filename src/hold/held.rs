@@ -165,7 +165,7 @@ impl Held {
     }
 
     /// Adds facts that were found, not made: they are no sign of life and move no deadline.
-    pub(super) fn commit_found(
+    pub fn commit_found(
         &mut self,
         facts: impl IntoIterator<Item = Fact>,
         flush: Flush,
@@ -438,11 +438,14 @@ impl Held {
         Ok(())
     }
 
-    /// The end of the last sealed chunk in a part, in bytes from the part's start; `None` if no
-    /// chunk lies in it.
+    /// The end of the last sealed chunk in a part, in bytes from the part's start, or of what a
+    /// final upload begins with; `None` if the part is nobody's.
     pub(super) fn live_end(&self, part: PartId) -> Option<u64> {
         let record = self.record();
-        let last = record.last_in(part)?;
+        let Some(last) = record.last_in(part) else {
+            let grows = record.is_promised() && part == PartId::new(ChunkIndex::ZERO);
+            return grows.then(|| record.taken());
+        };
         let start = record.place(last, part).ok()?;
         Some(start.saturating_add(record.chunks().get(last)?.length))
     }

@@ -5,6 +5,7 @@
 //! died. Readers that only look use [`Holds::look`] and take nothing.
 
 mod held;
+mod join;
 mod reconcile;
 mod tail;
 #[cfg(test)]
@@ -20,8 +21,10 @@ use std::{
 use tokio::time;
 
 use self::tail::free_part;
+pub use self::tail::hash_range;
 pub use self::{
     held::{Hashing, Held},
+    join::Piece,
     tail::Tail,
 };
 use crate::{
@@ -31,7 +34,7 @@ use crate::{
     lock::{FileLock, LockError, Locks, Manner, ProcessLocks, UploadGuard},
     state::{State, StateError, Version, Versioned},
     storage::Storage,
-    upload::{ChunkIndex, LawError, Manifest, Phase, Record, Timestamp, UploadId},
+    upload::{ChunkIndex, LawError, Manifest, OutOfRange, Phase, Record, Timestamp, UploadId},
 };
 
 /// How long to wait before another process is asked again whether it still holds an upload.
@@ -74,6 +77,12 @@ pub enum HoldError {
     /// The file system refused.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl From<OutOfRange> for HoldError {
+    fn from(error: OutOfRange) -> Self {
+        Self::Law(error.into())
+    }
 }
 
 impl From<StateError> for HoldError {
@@ -427,6 +436,9 @@ impl Holds {
     /// that the prefix ends in, or one of their own.
     fn visible_tail(&self, current: &Versioned) -> Result<u64, HoldError> {
         let record = &*current.record;
+        if record.manifest().parts().is_some() {
+            return Ok(0);
+        }
         let id = &record.manifest().id;
         let next = record.chunks().first_missing();
         let own = Tail::new(next, free_part(record, next), 0, 0);

@@ -18,6 +18,8 @@ impl Held {
     /// Compares, repairs, and finds the tail.
     pub(super) fn reconcile(&mut self) -> Result<(), HoldError> {
         match self.record().phase() {
+            // Its folder stays until its digests are taken.
+            Phase::Finished if self.lacks_digests() => return Ok(()),
             Phase::Finished | Phase::Expired | Phase::Terminated | Phase::Corrupt => {
                 return Ok(self.storage().remove_upload(self.id())?);
             }
@@ -32,6 +34,10 @@ impl Held {
         self.cut_leftovers()?;
         self.drop_unreadable()?;
         let suspicious = self.record().epoch() < self.trust_epoch();
+        if suspicious && self.record().taken() > 0 && self.durability() == Durability::None {
+            // Nobody can tell whether the taken bytes are the right ones, and nobody has others.
+            return self.commit([Fact::Expired], Flush::Lazy);
+        }
         if suspicious {
             self.drop_unverified()?;
             self.check_tail()?;
@@ -72,6 +78,13 @@ impl Held {
             blob.truncate(tail.base)?;
         }
         Err(error.into())
+    }
+
+    /// A finished upload whose bytes were joined, and not hashed yet.
+    fn lacks_digests(&self) -> bool {
+        let record = self.record();
+        record.manifest().parts().is_some()
+            && record.finished().is_some_and(|finished| finished.composite.is_none())
     }
 
     /// The process died while it published. If the file lies under its name, the merge happened;
@@ -157,8 +170,13 @@ impl Held {
 
     /// Reads all sealed chunks; gives those whose bytes are not the ones of their digest.
     pub fn wrong_chunks(&self) -> Result<Vec<ChunkIndex>, HoldError> {
-        let keep_unhashed = self.durability() == Durability::Ack;
         let record = self.record();
+        // Joined bytes were on the disk before they were written down as such.
+        let keep_unhashed = match self.durability() {
+            Durability::None => false,
+            Durability::Complete => record.manifest().parts().is_some(),
+            Durability::Ack => true,
+        };
         let mut wrong = Vec::new();
         for (chunk, sealed) in record.chunks().iter() {
             let Some(digest) = sealed.digest else {
@@ -233,7 +251,7 @@ impl Held {
     }
 
     fn tail_candidate(&self) -> Result<Option<Tail>, HoldError> {
-        if self.record().is_complete() {
+        if self.record().is_complete() || self.record().manifest().parts().is_some() {
             return Ok(None);
         }
         let parts = self.part_sizes()?;

@@ -117,7 +117,7 @@ pub(super) fn free_part(record: &Record, chunk: ChunkIndex) -> PartId {
 }
 
 /// Hashes `length` bytes of a blob from `at` on.
-pub(super) fn hash_range(blob: &dyn Blob, at: u64, length: u64) -> io::Result<Sha256> {
+pub fn hash_range(blob: &dyn Blob, at: u64, length: u64) -> io::Result<Sha256> {
     let mut hasher = Sha256::new();
     copy_range(blob, at, length, |bytes, _| {
         hasher.update(bytes);

@@ -8,7 +8,7 @@ use crate::{
     blocking,
     hold::{Hashing, Held, HoldError},
     lock::Manner,
-    merger::MergeError,
+    merger::{MergeError, Merger},
     upload::{Finished, Length, Offset, Timestamp, UploadId},
 };
 
@@ -51,6 +51,9 @@ impl Ingest {
     ) -> Result<Appended, IngestError> {
         let held = self.holds.take(&append.id, Manner::Asking).await?;
         held.ensure_alive()?;
+        if held.record().manifest().parts().is_some() {
+            return Err(IngestError::FinalUpload);
+        }
         let current = held.offset()?;
         if current != append.offset {
             return Err(IngestError::OffsetMismatch { current });
@@ -78,8 +81,13 @@ impl Ingest {
         let announced = source.announced();
         let sink = Appender { held, at: begin, announced, hashing: self.options.hashing };
         let (sink, pumped) = pump::pump(&self.transfers, source, (sink, room), leave).await;
-        let merger = self.merger.clone();
-        blocking::run(move || sink.close(begin, pumped, |held| merger.finish(held))).await
+        let (merger, id) = (self.merger.clone(), sink.held.id().clone());
+        let partial = sink.held.record().manifest().is_partial();
+        let closed = blocking::run(move || sink.close(begin, pumped, &merger)).await;
+        if partial {
+            self.merger.part_changed(&id);
+        }
+        closed
     }
 }
 
@@ -136,7 +144,7 @@ impl Appender {
         mut self,
         begin: Offset,
         pumped: Result<End, HoldError>,
-        finish: impl FnOnce(&mut Held) -> Result<Finished, MergeError>,
+        merger: &Merger,
     ) -> Result<Appended, IngestError> {
         let (end, mut failure) = match pumped {
             Ok(end) => (end, None),
@@ -147,8 +155,8 @@ impl Appender {
         }
         let mut finished = self.held.record().finished().cloned();
         if finished.is_none() && self.held.record().is_complete() {
-            match finish(&mut self.held) {
-                Ok(file) => finished = Some(file),
+            match complete(&mut self.held, merger) {
+                Ok(file) => finished = file,
                 Err(error) => failure = failure.or(Some(error.into())),
             }
         }
@@ -160,6 +168,14 @@ impl Appender {
         };
         Ok(Appended { offset, end, length, deadline, finished, failure })
     }
+}
+
+/// Finishes a complete upload; one that is part of another is only made safe.
+fn complete(held: &mut Held, merger: &Merger) -> Result<Option<Finished>, MergeError> {
+    if held.record().manifest().is_partial() {
+        return merger.settle(held).map(|()| None);
+    }
+    merger.finish(held).map(Some)
 }
 
 fn law(error: crate::upload::OutOfRange) -> HoldError {

@@ -174,6 +174,7 @@ impl Ingest {
         let committed = blocking::run(move || this.commit_held(held, &put, chunk)).await?;
         if committed.fate == ChunkFate::Stored {
             self.merger.absorb_soon(&committed.id);
+            self.merger.part_changed(&committed.id);
         }
         Ok(committed)
     }
@@ -209,6 +210,7 @@ impl Ingest {
             media_type: None,
             dialect: Dialect::Chunks,
             key: Some(put.key.clone()),
+            concatenation: None,
             created_at: self.now(),
             epoch: self.holds.options().epoch,
         }
@@ -237,6 +239,9 @@ impl Ingest {
         put: &ChunkPut,
         chunk: StagedChunk,
     ) -> Result<ChunkFate, IngestError> {
+        if held.record().manifest().parts().is_some() {
+            return Err(IngestError::FinalUpload);
+        }
         if let (None, Some(length)) =
             (held.record().layout().length(), put.layout.and_then(|layout| layout.length()))
         {
@@ -268,10 +273,16 @@ impl Ingest {
     /// An upload that an offset client began has nobody who would ask for a merge.
     fn finish_offset_upload(&self, held: &mut Held) {
         let record = held.record();
-        if record.manifest().dialect != Dialect::Tus || !record.is_complete() {
+        let manifest = record.manifest();
+        if manifest.dialect != Dialect::Tus || !record.is_complete() {
             return;
         }
-        if let Err(error) = self.merger.finish(held) {
+        let finished = if manifest.is_partial() {
+            self.merger.settle(held)
+        } else {
+            self.merger.finish(held).map(|_| ())
+        };
+        if let Err(error) = finished {
             // The chunk is stored all the same; the next look at the upload tries again.
             tracing::error!(id = %held.id(), %error, "could not finish a complete upload");
         }

@@ -4,7 +4,7 @@ use super::{Appended, Ingest, IngestError, Source};
 use crate::{
     blocking,
     hold::{Held, HoldError, Origin},
-    upload::{ChunkIndex, Dialect, Layout, Length, Manifest, Timestamp, UploadId},
+    upload::{ChunkIndex, Concatenation, Dialect, Layout, Length, Manifest, Timestamp, UploadId},
 };
 
 /// What a client says of the upload that it begins.
@@ -18,6 +18,8 @@ pub struct NewUpload {
     pub filename: Option<String>,
     /// The file's media type.
     pub media_type: Option<String>,
+    /// Present when it is joined with others, or is made of others.
+    pub concatenation: Option<Concatenation>,
 }
 
 /// A new upload.
@@ -61,7 +63,7 @@ impl Ingest {
         self.receive(held, source).await
     }
 
-    fn manifest(&self, new: NewUpload) -> Result<Manifest, HoldError> {
+    pub(super) fn manifest(&self, new: NewUpload) -> Result<Manifest, HoldError> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(std::io::Error::from)?;
         Ok(Manifest {
@@ -72,6 +74,7 @@ impl Ingest {
             media_type: new.media_type,
             dialect: Dialect::Tus,
             key: None,
+            concatenation: new.concatenation,
             created_at: self.now(),
             epoch: self.holds.options().epoch,
         })

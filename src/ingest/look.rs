@@ -8,7 +8,7 @@ use crate::{
     hold::{Held, HoldError},
     lock::Manner,
     merger::{MergeDemand, MergeError, MergeOutcome},
-    upload::{ChunkKey, Dialect, Offset, Phase, Record, Timestamp, UploadId},
+    upload::{ChunkKey, Dialect, Length, Offset, Phase, Record, Timestamp, UploadId},
 };
 
 /// An upload as it stands.
@@ -26,16 +26,32 @@ pub struct View {
     pub deadline: Option<Timestamp>,
     /// Is a merge under way?
     pub merging: bool,
+    /// Of a final upload that is not finished: how long it will be, where that is known.
+    pub awaited: Option<Length>,
 }
 
 impl Ingest {
     /// Where the next append is taken: asks whoever holds the upload to leave, so that the answer
     /// stays true. A finish that a crash interrupted is done first.
-    pub async fn head(&self, id: &UploadId) -> Result<View, IngestError> {
+    ///
+    /// A final upload takes no bytes, so a look is enough; it has no offset until it is finished.
+    pub async fn head(self: &Arc<Self>, id: &UploadId) -> Result<View, IngestError> {
+        if self.merger.is_running(id) {
+            let view = self.status(id).await?;
+            if view.record.manifest().parts().is_some() {
+                return self.head_of_final(view).await;
+            }
+        }
         let mut held = self.holds.take(id, Manner::Asking).await?;
         held.ensure_alive()?;
         let record = held.record();
-        if record.manifest().dialect == Dialect::Tus && record.phase() == Phase::Received {
+        if record.manifest().parts().is_some() {
+            let view = self.view(&held)?;
+            drop(held);
+            return self.head_of_final(view).await;
+        }
+        let whole = record.manifest().dialect == Dialect::Tus && !record.manifest().is_partial();
+        if whole && record.phase() == Phase::Received {
             let merger = self.merger.clone();
             let (finished, back) = blocking::run(move || (merger.finish(&mut held), held)).await;
             held = back;
@@ -51,6 +67,14 @@ impl Ingest {
         Ok(self.view(&held)?)
     }
 
+    async fn head_of_final(self: &Arc<Self>, view: View) -> Result<View, IngestError> {
+        if view.record.finished().is_some() {
+            return Ok(view);
+        }
+        let awaited = self.watch_final(&view.id, &view.record).await?;
+        Ok(View { awaited, ..view })
+    }
+
     fn view(&self, held: &Held) -> Result<View, HoldError> {
         Ok(View {
             id: held.id().clone(),
@@ -59,6 +83,7 @@ impl Ingest {
             tail: held.tail_length(),
             deadline: held.deadline(),
             merging: self.merger.is_running(held.id()),
+            awaited: None,
         })
     }
 
@@ -93,12 +118,22 @@ impl Ingest {
         let record = look.current.record;
         let offset = record.prefix_end().advance(look.tail)?;
         let merging = self.merger.is_running(&id) || record.phase() == Phase::Merging;
-        Ok(View { id, record, offset, tail: look.tail, deadline: look.deadline, merging })
+        Ok(View {
+            id,
+            record,
+            offset,
+            tail: look.tail,
+            deadline: look.deadline,
+            merging,
+            awaited: None,
+        })
     }
 
     /// Removes an upload, finished or not, with all its bytes.
     pub async fn terminate(&self, id: &UploadId) -> Result<(), IngestError> {
-        Ok(self.holds.forget(id).await?)
+        self.holds.forget(id).await?;
+        self.merger.part_changed(id);
+        Ok(())
     }
 
     /// Finishes the upload.

@@ -4,6 +4,7 @@
 mod append;
 mod buffers;
 mod chunk;
+mod concatenate;
 mod create;
 mod download;
 mod find;
@@ -24,6 +25,7 @@ pub use self::{
     chunk::{
         CHUNK_LEN_MAX, ChunkCommitted, ChunkFate, ChunkPut, Condition, ExpectedDigests, StagedChunk,
     },
+    concatenate::{CreatedFinal, NewFinal},
     create::{Created, NewUpload},
     download::Download,
     look::View,
@@ -76,6 +78,19 @@ pub enum IngestError {
         /// Bytes of the file.
         length: Length,
     },
+    /// The file would be larger than this server takes.
+    #[error("files of at most {max} bytes are taken")]
+    MaxSizeExceeded {
+        /// The largest file.
+        max: Length,
+    },
+    /// A final upload takes no bytes of its own.
+    #[error("the upload is made of other uploads")]
+    FinalUpload,
+    /// A final upload was to be made of something else than partial uploads that are alive, or of
+    /// more bytes than any file has.
+    #[error("not all of them are partial uploads")]
+    NotPartial,
     /// Several uploads share the hash, and no filename was given.
     #[error("several uploads have this hash")]
     Ambiguous,

@@ -6,6 +6,8 @@
 //! concurrent requests join the merge that runs.
 
 mod absorb;
+mod concatenate;
+mod digest;
 mod publish;
 #[cfg(test)]
 mod tests;
@@ -17,16 +19,21 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time};
+use tokio::{
+    sync::{Semaphore, watch},
+    time,
+};
 use tokio_util::task::TaskTracker;
 
+pub use self::concatenate::{Concatenated, Readiness};
 use crate::{
     blocking,
     clock::Stopwatch,
-    hold::{Held, HoldError, Holds},
+    hold::{Hashing, Held, HoldError, Holds},
     lock::Manner,
     upload::{
-        ChunkIndex, CompositeMismatch, DigestForm, Finished, NameTemplate, Sha256Digest, UploadId,
+        ChunkIndex, CompositeMismatch, DigestForm, Finished, Length, NameTemplate, Sha256Digest,
+        UploadId,
     },
 };
 
@@ -39,6 +46,21 @@ pub struct MergeOptions {
     pub verify: Verify,
     /// How long a request waits for the merge of another one before it is told to come back.
     pub join_wait: Duration,
+    /// What becomes of partial uploads.
+    pub partials: Partials,
+    /// Whether joined bytes get digests.
+    pub hashing: Hashing,
+    /// The largest file that partial uploads may be joined to; none for no limit.
+    pub max_size: Option<Length>,
+}
+
+/// What becomes of partial uploads whose bytes a final upload has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partials {
+    /// They stay until they expire or are deleted: a lost answer costs nothing.
+    Keep,
+    /// They go (`--consume-partials`).
+    Consume,
 }
 
 /// What is read once more before a file appears.
@@ -99,6 +121,9 @@ pub enum MergeError {
         /// Their numbers, ascending.
         chunks: Vec<ChunkIndex>,
     },
+    /// It is a part of a file, and never becomes one by itself.
+    #[error("a partial upload is not finished by itself")]
+    Partial,
     /// The upload could not be had, or changed.
     #[error(transparent)]
     Hold(#[from] HoldError),
@@ -111,13 +136,17 @@ pub struct Merger {
     tasks: TaskTracker,
     running: Mutex<HashMap<UploadId, watch::Receiver<()>>>,
     absorbing: Mutex<HashSet<UploadId>>,
+    /// Final uploads, by the part that each waits for.
+    waiting: Mutex<HashMap<UploadId, HashSet<UploadId>>>,
+    digesting: Semaphore,
 }
 
 impl Merger {
     /// Background work is counted by `tasks`, which a stop waits for.
     pub fn new(holds: Arc<Holds>, options: MergeOptions, tasks: TaskTracker) -> Self {
-        let (running, absorbing) = (Mutex::default(), Mutex::default());
-        Self { holds, options, tasks, running, absorbing }
+        let (running, absorbing, waiting) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let digesting = Semaphore::new(1);
+        Self { holds, options, tasks, running, absorbing, waiting, digesting }
     }
 
     /// Finishes a complete upload that is in hand: for the last byte of an offset client. Blocks.
@@ -125,7 +154,16 @@ impl Merger {
         if let Some(finished) = held.record().finished() {
             return Ok(finished.clone());
         }
+        if held.record().manifest().is_partial() {
+            return Err(MergeError::Partial);
+        }
         publish::publish(held, &MergeDemand::default(), &self.options)
+    }
+
+    /// Keeps the promise of a finish for a complete partial upload: under it its bytes are on the
+    /// disk. Blocks.
+    pub fn settle(&self, held: &mut Held) -> Result<(), MergeError> {
+        publish::settle(held)
     }
 
     /// Finishes an upload on request. One merge runs per upload; others wait for it a while, then
@@ -135,18 +173,7 @@ impl Merger {
         id: &UploadId,
         demand: MergeDemand,
     ) -> Result<MergeOutcome, MergeError> {
-        let waiting = Stopwatch::start();
-        let turn = loop {
-            let mut other = match self.join(id) {
-                Ok(turn) => break turn,
-                Err(other) => other,
-            };
-            let left = self.options.join_wait.saturating_sub(waiting.elapsed());
-            // The sender is dropped when the other merge ends; nothing is ever sent.
-            if time::timeout(left, other.changed()).await.is_err() {
-                return Ok(MergeOutcome::Running);
-            }
-        };
+        let Some(turn) = self.turn(id).await else { return Ok(MergeOutcome::Running) };
         let (this, id) = (self.clone(), id.clone());
         // Detached: a client that hangs up does not stop a merge.
         let task = self.tasks.spawn(async move {
@@ -155,6 +182,20 @@ impl Merger {
             outcome
         });
         task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    /// The right to finish an upload, once nobody else does; `None` if that takes too long.
+    async fn turn(self: &Arc<Self>, id: &UploadId) -> Option<Running> {
+        let waiting = Stopwatch::start();
+        loop {
+            let mut other = match self.join(id) {
+                Ok(turn) => return Some(turn),
+                Err(other) => other,
+            };
+            let left = self.options.join_wait.saturating_sub(waiting.elapsed());
+            // The sender is dropped when the other one ends; nothing is ever sent.
+            time::timeout(left, other.changed()).await.ok()?.ok();
+        }
     }
 
     /// Is a merge of this upload under way in this process?
@@ -196,6 +237,10 @@ impl Merger {
         self.absorbing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn waiting(&self) -> MutexGuard<'_, HashMap<UploadId, HashSet<UploadId>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn running(&self) -> MutexGuard<'_, HashMap<UploadId, watch::Receiver<()>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -235,6 +280,9 @@ impl Merger {
         demand: &MergeDemand,
     ) -> Result<Option<MergeOutcome>, MergeError> {
         held.ensure_alive()?;
+        if held.record().manifest().is_partial() {
+            return Err(MergeError::Partial);
+        }
         publish::check(held, demand)?;
         if let Some(finished) = held.record().finished() {
             return Ok(Some(MergeOutcome::AlreadyMerged(finished.clone())));

@@ -1,5 +1,7 @@
 //! The check before a file appears, and its appearance.
 
+use std::collections::BTreeSet;
+
 use super::{
     MergeDemand, MergeError, MergeOptions, Verify,
     absorb::{Step, absorb_next, base},
@@ -78,7 +80,8 @@ pub(super) fn publish(
     options: &MergeOptions,
 ) -> Result<Finished, MergeError> {
     let form = check(held, demand)?;
-    if options.verify == Verify::Everything {
+    let joined = held.record().manifest().parts().is_some();
+    if options.verify == Verify::Everything && !joined {
         verify(held)?;
     }
     while absorb_next(held)? == Step::Absorbed {}
@@ -94,7 +97,8 @@ pub(super) fn publish(
         Ok::<_, MergeError>(held.commit([Fact::Finished { length, composite }], flush)?)
     })?;
     let finished = held.record().finished().cloned().ok_or(HoldError::Unknown)?;
-    if let Err(error) = held.storage().remove_upload(held.id()) {
+    // The folder of joined bytes goes when their digests are taken.
+    if !joined && let Err(error) = held.storage().remove_upload(held.id()) {
         tracing::warn!(id = %held.id(), %error, "could not remove the folder of a finished upload");
     }
     let id = held.id();
@@ -102,7 +106,7 @@ pub(super) fn publish(
     Ok(finished)
 }
 
-fn verify(held: &mut Held) -> Result<(), MergeError> {
+pub(super) fn verify(held: &mut Held) -> Result<(), MergeError> {
     let chunks = held.wrong_chunks()?;
     if chunks.is_empty() {
         return Ok(());
@@ -132,6 +136,18 @@ fn sync_or_drop(held: &mut Held, part: PartId) -> Result<(), MergeError> {
     let chunks: Vec<ChunkIndex> = held.record().chunks().iter().map(|(chunk, _)| chunk).collect();
     held.drop_chunks(&chunks)?;
     Err(HoldError::Io(error).into())
+}
+
+/// Brings the bytes of a complete upload that is not published to the disk, where a finish promises
+/// that.
+pub(super) fn settle(held: &mut Held) -> Result<(), MergeError> {
+    let flush = held.durability().of_finish();
+    if flush == Flush::Lazy {
+        return Ok(());
+    }
+    let parts: BTreeSet<PartId> = held.record().chunks().iter().map(|(_, c)| c.part).collect();
+    parts.into_iter().try_for_each(|part| sync_or_drop(held, part))?;
+    Ok(held.commit([Fact::Touched], flush)?)
 }
 
 fn first_name(held: &Held, composite: Option<Sha256Digest>, options: &MergeOptions) -> FinalName {

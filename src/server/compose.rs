@@ -19,7 +19,7 @@ use crate::{
     hold::{Hashing, HoldOptions, Holds},
     ingest::{Ingest, IngestOptions},
     lock::{LedgerLocks, LedgerPath, Locks, ProcessLocks},
-    merger::{MergeDemand, MergeOptions, Merger, Verify},
+    merger::{MergeOptions, Merger, Partials, Verify},
     protocol::{Links, tus::Rules},
     reaper::{Reaper, ReaperOptions},
     service::{Service, ServiceOptions},
@@ -93,7 +93,7 @@ impl House {
         Reaper::new(self.holds.clone(), options, move |id| {
             let merger = merger.clone();
             tasks.spawn(async move {
-                if let Err(error) = merger.merge(&id, MergeDemand::default()).await {
+                if let Err(error) = merger.resume(&id).await {
                     tracing::error!(%id, %error, "could not finish an interrupted upload");
                 }
             });
@@ -144,7 +144,14 @@ impl Options {
         };
         Ok(Self {
             hold,
-            merge: MergeOptions { template, verify, join_wait: JOIN_WAIT },
+            merge: MergeOptions {
+                template,
+                verify,
+                join_wait: JOIN_WAIT,
+                partials: if config.consume_partials { Partials::Consume } else { Partials::Keep },
+                hashing,
+                max_size: max_size(config)?,
+            },
             ingest: IngestOptions {
                 chunk_size,
                 hashing,
@@ -160,11 +167,15 @@ fn service_options(config: &Config) -> Result<ServiceOptions, StartError> {
     let base = config.base_path.parse().map_err(|error| setting("base-path", &error))?;
     let public = config.public_url.as_deref().map(str::parse).transpose();
     let public = public.map_err(|error| setting("public-url", &error))?;
-    let max_size = config.max_size.map(Length::new).transpose();
-    let max_size = max_size.map_err(|error| setting("max-size", &error))?;
+    let max_size = max_size(config)?;
     let links = Links { base, public };
     let rules = Rules { base: links.base.clone(), max_size, ..Rules::default() };
     Ok(ServiceOptions { rules, links, idle_timeout: config.idle_timeout })
+}
+
+fn max_size(config: &Config) -> Result<Option<Length>, StartError> {
+    let max_size = config.max_size.map(Length::new).transpose();
+    max_size.map_err(|error| setting("max-size", &error))
 }
 
 const fn durability(named: config::Durability) -> Durability {

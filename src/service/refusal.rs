@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 
 use crate::{
     ingest::{Broken, HoldError, IngestError, LayoutMismatch, MergeError},
-    protocol::{DigestAlgorithm, Parameter, Problem, chunks::IndexRuns},
+    protocol::{DigestAlgorithm, Parameter, Problem, chunks::IndexRuns, headers::UPLOAD_CONCAT},
     upload::{ChunkIndex, Record},
 };
 
@@ -87,6 +87,12 @@ fn problem(error: IngestError, index: ChunkIndex) -> Problem {
         IngestError::Merge(error) => merge_problem(error, None),
         IngestError::OffsetMismatch { current } => Problem::OffsetMismatch { current },
         IngestError::LengthExceeded { length } => Problem::LengthExceeded { length },
+        IngestError::MaxSizeExceeded { max } => Problem::MaxSizeExceeded { max },
+        IngestError::FinalUpload => Problem::FinalUpload,
+        IngestError::NotPartial => Problem::MalformedHeader {
+            name: UPLOAD_CONCAT,
+            why: "it must name partial uploads of this server that are still there",
+        },
         IngestError::Ambiguous => Problem::AmbiguousUpload,
         IngestError::LayoutMismatch(LayoutMismatch { field, stored, given }) => {
             Problem::UploadMetadataMismatch { field: parameter(field), stored, given }
@@ -143,6 +149,7 @@ pub(super) fn merge_problem(error: MergeError, record: Option<&Record>) -> Probl
             name: Parameter::Chunks,
             why: "it must list one digest for each chunk",
         },
+        MergeError::Partial => Problem::PartialUpload,
         MergeError::Hold(error) => hold_problem(&error),
     }
 }

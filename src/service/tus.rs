@@ -9,17 +9,17 @@ use super::{
     response::{ResponseBody, render},
 };
 use crate::{
-    ingest::{Append, Appended, End, IngestError, NewUpload, NoBytes, Source},
+    ingest::{Append, Appended, End, IngestError, NewFinal, NewUpload, NoBytes, Source, View},
     protocol::{
         Answer, BodyLength, Problem,
         address::Link,
         download,
         tus::{
-            Creation, Patch, Request,
+            Creation, FinalCreation, Patch, Request,
             answer::{self, Progress, Rest},
         },
     },
-    upload::{ChunkIndex, UploadId},
+    upload::{ChunkIndex, Concatenation, UploadId},
 };
 
 type Outcome<T> = Result<T, Refusal>;
@@ -36,7 +36,11 @@ impl Service {
         };
         let done = match request {
             Request::Options => Ok(answer::options(self.rules())),
-            Request::Create(creation) => self.create(creation, body).await,
+            Request::Create(creation) => self.create(creation, None, body).await,
+            Request::CreatePartial(creation) => {
+                self.create(creation, Some(Concatenation::Partial), body).await
+            }
+            Request::Concatenate(creation) => self.concatenate(creation, body).await,
             Request::Head(id) => self.head(&id).await,
             Request::Patch(id, patch) => self.patch(id, patch, body).await,
             Request::Delete(id) => self.terminate(&id).await,
@@ -54,7 +58,33 @@ impl Service {
         }
     }
 
-    async fn create(&self, creation: Creation, body: &mut RequestBody) -> Outcome<Answer> {
+    async fn concatenate(
+        &self,
+        creation: FinalCreation,
+        body: &mut RequestBody,
+    ) -> Outcome<Answer> {
+        if creation.body == BodyLength::Unknown && body.has_bytes().await? {
+            return Err(Problem::FinalUpload.into());
+        }
+        let FinalCreation { parts, metadata, .. } = creation;
+        let new = NewFinal {
+            parts,
+            metadata: metadata.verbatim,
+            filename: metadata.filename,
+            media_type: metadata.media_type,
+        };
+        let created = self.ingest().concatenate(new).await.map_err(plain)?;
+        let location = self.links().upload(&created.id);
+        let length = created.finished.map(|finished| finished.length);
+        Ok(answer::concatenated(&location, length, created.deadline))
+    }
+
+    async fn create(
+        &self,
+        creation: Creation,
+        concatenation: Option<Concatenation>,
+        body: &mut RequestBody,
+    ) -> Outcome<Answer> {
         let bytes = match creation.body {
             BodyLength::Empty => false,
             BodyLength::Exactly(_) => true,
@@ -70,6 +100,7 @@ impl Service {
             metadata: metadata.verbatim,
             filename: metadata.filename,
             media_type: metadata.media_type,
+            concatenation,
         };
         let mut nothing = NoBytes;
         let source: &mut dyn Source = if bytes { body } else { &mut nothing };
@@ -90,9 +121,14 @@ impl Service {
             Ok(view) => view,
             Err(error) => return self.refuse_with_rest(id, error).await,
         };
-        let progress = Progress { offset: view.offset, expires_at: view.deadline };
-        let length = view.record.layout().length();
-        Ok(answer::head(progress, length, &view.record.manifest().metadata))
+        let (manifest, expires_at) = (view.record.manifest(), view.deadline);
+        let answer = if manifest.parts().is_some() && view.record.finished().is_none() {
+            answer::head_of_awaited(view.awaited, expires_at, &manifest.metadata)
+        } else {
+            let progress = Progress { offset: view.offset, expires_at };
+            answer::head(progress, view.record.layout().length(), &manifest.metadata)
+        };
+        Ok(answer::with_concatenation(answer, manifest.concatenation.as_ref()))
     }
 
     async fn patch(
@@ -104,9 +140,11 @@ impl Service {
         let patch = match patch {
             Ok(patch) => patch,
             Err(problem) => {
-                // An unknown upload is said before anything about the head.
-                let rest = self.rest_of(&id).await?;
-                return Ok(answer::refused(&problem, &rest));
+                // What the upload is, is said before anything about the head.
+                let view = self.ingest().status(&id).await.map_err(plain)?;
+                let is_final = view.record.manifest().parts().is_some();
+                let problem = if is_final { Problem::FinalUpload } else { problem };
+                return Ok(answer::refused(&problem, &rest_of(&view)));
             }
         };
         let append = Append { id: id.clone(), offset: patch.offset };
@@ -140,7 +178,7 @@ impl Service {
     /// What every answer about an unfinished upload tells: when it expires.
     async fn rest_of(&self, id: &UploadId) -> Outcome<Rest> {
         let view = self.ingest().status(id).await.map_err(plain)?;
-        Ok(Rest { location: None, offset: None, expires_at: view.deadline })
+        Ok(rest_of(&view))
     }
 
     async fn terminate(&self, id: &UploadId) -> Outcome<Answer> {
@@ -154,6 +192,10 @@ impl Service {
         let head = download::Download { manifest, finished }.head();
         Ok(head.map(|()| ResponseBody::file(download, self.tasks())))
     }
+}
+
+fn rest_of(view: &View) -> Rest {
+    Rest { location: None, offset: None, expires_at: view.deadline }
 }
 
 fn progress(appended: &Appended) -> Progress {

@@ -62,6 +62,7 @@ pub(crate) fn manifest(id: &UploadId, length: Option<u64>) -> Manifest {
         media_type: None,
         dialect: Dialect::Tus,
         key: None,
+        concatenation: None,
         created_at: CREATED,
         epoch: 3,
     }

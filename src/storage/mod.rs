@@ -12,7 +12,7 @@ mod fault;
 mod local;
 mod memory;
 
-use std::{fmt::Debug, io, ops::Range};
+use std::{fmt::Debug, fs::File, io, ops::Range};
 
 pub use self::{
     fault::{Failure, FaultStorage, Faults, Operation},
@@ -48,6 +48,19 @@ pub trait Blob: Debug + Send + Sync {
 
     /// Waits until bytes and size are on the disk. After an error the bytes must be taken as lost.
     fn sync(&self) -> io::Result<()>;
+
+    /// Takes over `length` bytes of `source` from `from` on, to `at`, where the file system can let
+    /// both files share them. Says how many came: 0 where it cannot, and where bytes would have to
+    /// be copied.
+    fn share(&self, source: &dyn Blob, from: u64, at: u64, length: u64) -> u64 {
+        let _ = (source, from, at, length);
+        0
+    }
+
+    /// The file behind it, where there is one.
+    fn file(&self) -> Option<&File> {
+        None
+    }
 }
 
 /// A file in staging that belongs to nobody yet. Dropped without being adopted, it goes.
@@ -104,6 +117,15 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// A new empty part; `AlreadyExists` if there is one. The upload's folder appears with the
     /// first.
     fn create_part(&self, id: &UploadId, part: PartId, flush: Flush) -> io::Result<Box<dyn Blob>>;
+
+    /// Gives a part to another upload, whose part of that name, if any, it replaces. With
+    /// [`Flush::Durable`] the new name is on the disk when the call returns.
+    fn give_part(
+        &self,
+        from: (&UploadId, PartId),
+        to: (&UploadId, PartId),
+        flush: Flush,
+    ) -> io::Result<()>;
 
     /// A part that is there, for reading and writing; `NotFound` if it is not.
     fn open_part(&self, id: &UploadId, part: PartId) -> io::Result<Box<dyn Blob>>;

@@ -27,7 +27,7 @@ use crate::{
         NewUpload, NoBytes, View,
     },
     lock::{LedgerLocks, LedgerPath, Locks, NoFileLocks, ProcessLocks},
-    merger::{MergeDemand, MergeError, MergeOptions, MergeOutcome, Merger, Verify},
+    merger::{MergeDemand, MergeError, MergeOptions, MergeOutcome, Merger, Partials, Verify},
     state::{LocalState, MemoryState, State, local::ledger_path},
     storage::{FaultStorage, Faults, LocalStorage, MemoryStorage, Storage},
     upload::{
@@ -47,6 +47,8 @@ pub(crate) struct Setup {
     pub(crate) epoch: u64,
     pub(crate) expire_after: Duration,
     pub(crate) patience: Duration,
+    pub(crate) partials: Partials,
+    pub(crate) max_size: Option<Length>,
 }
 
 impl Default for Setup {
@@ -60,6 +62,8 @@ impl Default for Setup {
             epoch: 0,
             expire_after: Duration::from_hours(1),
             patience: Duration::from_secs(3),
+            partials: Partials::Keep,
+            max_size: None,
         }
     }
 }
@@ -227,6 +231,9 @@ impl House {
             template: NameTemplate::default(),
             verify: setup.verify,
             join_wait: Duration::from_secs(5),
+            partials: setup.partials,
+            hashing: setup.hashing,
+            max_size: setup.max_size,
         };
         let merger = Arc::new(Merger::new(holds.clone(), merge, tasks.clone()));
         let options = IngestOptions {
@@ -257,7 +264,7 @@ impl House {
     pub(crate) async fn try_create(&self, length: Option<u64>) -> Result<UploadId, IngestError> {
         let length = length.map(|length| Length::new(length).unwrap());
         let (metadata, filename) = (String::new(), Some("world.txt".to_owned()));
-        let new = NewUpload { length, metadata, filename, media_type: None };
+        let new = NewUpload { length, metadata, filename, media_type: None, concatenation: None };
         let created = self.ingest.create(new, &mut NoBytes).await?;
         match created.appended.failure {
             Some(error) => Err(error),

@@ -2,7 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{id::UploadId, key::ChunkKey, layout::Layout, time::Timestamp};
+use super::{
+    concatenation::{Concatenation, Parts},
+    id::UploadId,
+    key::ChunkKey,
+    layout::Layout,
+    time::Timestamp,
+};
 
 /// By which dialect an upload was begun; any other may go on with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,9 +37,27 @@ pub struct Manifest {
     pub dialect: Dialect,
     /// Present when an index client began it.
     pub key: Option<ChunkKey>,
+    /// Present when it is joined with others, or is made of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concatenation: Option<Concatenation>,
     /// When it was begun.
     pub created_at: Timestamp,
     /// How far the page cache had been lost and found again when it was begun (design: trust
     /// epoch).
     pub epoch: u64,
+}
+
+impl Manifest {
+    /// Bytes for a final upload, never a file by itself?
+    pub const fn is_partial(&self) -> bool {
+        matches!(self.concatenation, Some(Concatenation::Partial))
+    }
+
+    /// What a final upload is made of; `None` for every other upload.
+    pub const fn parts(&self) -> Option<&Parts> {
+        match &self.concatenation {
+            Some(Concatenation::Final(parts)) => Some(parts),
+            _ => None,
+        }
+    }
 }

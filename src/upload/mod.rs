@@ -2,6 +2,7 @@
 //! no HTTP.
 
 mod chunk_table;
+mod concatenation;
 mod digest;
 mod fact;
 mod id;
@@ -18,6 +19,7 @@ mod time;
 mod units;
 
 pub use chunk_table::{ChunkTable, SealedChunk};
+pub use concatenation::{Concatenation, Parts};
 pub use digest::{
     CompositeDigest, CompositeMatch, CompositeMismatch, DigestForm, ParseDigestError, Sha256Digest,
 };
@@ -31,6 +33,6 @@ pub use name::{
 };
 pub use part::PartId;
 pub use phase::{IllegalMove, Phase, PhaseEvent};
-pub use record::{Finished, LawError, Record};
+pub use record::{Finished, JOINED_CHUNKS_MAX, LawError, Record};
 pub use time::Timestamp;
 pub use units::{ChunkCount, ChunkIndex, ChunkSize, Length, Offset, OutOfRange};

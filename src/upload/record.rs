@@ -13,6 +13,9 @@ use super::{
     units::{ChunkIndex, Length, Offset, OutOfRange},
 };
 
+/// Chunks of a final upload at most, since one fact makes them all: 128 TiB in chunks of 8 MiB.
+pub const JOINED_CHUNKS_MAX: u64 = 1 << 24;
+
 /// The finished file of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
@@ -83,6 +86,8 @@ pub struct Record {
     epoch: u64,
     tail: Option<(ChunkIndex, u64, Sha256Digest)>,
     pending: Option<Offset>,
+    promised: bool,
+    taken: u64,
     merging: Option<(FinalName, Option<DigestForm>)>,
     finished: Option<Finished>,
 }
@@ -98,6 +103,8 @@ impl Record {
             phase: Phase::Receiving,
             tail: None,
             pending: None,
+            promised: false,
+            taken: 0,
             merging: None,
             finished: None,
             manifest,
@@ -142,6 +149,16 @@ impl Record {
     /// Where a request with a checksum began that was not accepted yet.
     pub const fn pending(&self) -> Option<Offset> {
         self.pending
+    }
+
+    /// Was a client told that this final upload completes by itself?
+    pub const fn is_promised(&self) -> bool {
+        self.promised
+    }
+
+    /// Bytes of part 0 that came with the first partial upload's file.
+    pub const fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// The name under which it is about to appear, or has appeared.
@@ -222,6 +239,13 @@ impl Record {
                 self.chunks.remove(*chunk);
             }
             Fact::Absorbed { chunk, into } => self.relocate(*chunk, *into)?,
+            Fact::Taken { length } => self.taken = *length,
+            Fact::Promised => self.promised = true,
+            Fact::Joined => {
+                self.join()?;
+                self.touch(stamped.at);
+            }
+            Fact::Digested { chunk, digest } => self.add_digest(*chunk, *digest)?,
             Fact::Verified { epoch } => self.epoch = *epoch,
             Fact::Merging { name, form } => {
                 self.phase = self.phase.after(PhaseEvent::Merge)?;
@@ -255,6 +279,31 @@ impl Record {
             self.tail = None;
         }
         self.settle()
+    }
+
+    fn join(&mut self) -> Result<(), LawError> {
+        self.phase.after(PhaseEvent::Receive)?;
+        let total = self.layout.total().ok_or(OutOfRange)?;
+        if total.get() > JOINED_CHUNKS_MAX {
+            return Err(OutOfRange.into());
+        }
+        let part = PartId::new(ChunkIndex::ZERO);
+        for chunk in total.indexes() {
+            let length = self.layout.chunk_len(chunk)?;
+            self.chunks.insert(chunk, SealedChunk { length, digest: None, part });
+        }
+        self.settle()
+    }
+
+    fn add_digest(&mut self, chunk: ChunkIndex, digest: Sha256Digest) -> Result<(), LawError> {
+        let sealed = self.chunks.get(chunk).copied().ok_or(LawError::NotSealed { chunk })?;
+        self.chunks.insert(chunk, SealedChunk { digest: Some(digest), ..sealed });
+        let is_last = self.chunks.last().is_some_and(|(last, _)| last == chunk);
+        if let Some(mut finished) = self.finished.take_if(|_| is_last) {
+            finished.composite = self.composite().map(|composite| composite.raw);
+            self.finished = Some(finished);
+        }
+        Ok(())
     }
 
     fn relocate(&mut self, chunk: ChunkIndex, into: PartId) -> Result<(), LawError> {

@@ -331,6 +331,7 @@ fn open_record(sealed: &[u64]) -> Record {
         media_type: None,
         dialect: Dialect::Tus,
         key: None,
+        concatenation: None,
         created_at: Timestamp::default(),
         epoch: 0,
     });

@@ -35,6 +35,7 @@ mod races;
 mod same_bytes;
 mod takeover;
 mod tidy;
+mod tus_concat;
 mod tus_core;
 mod tus_create;
 mod tus_expire;

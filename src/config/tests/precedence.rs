@@ -81,6 +81,9 @@ fn a_word_climbs_through_the_layers() {
 #[test]
 fn a_truth_value_climbs_through_the_layers() {
     let truths = [true, false, true];
+    climbs("consume-partials", ["true", "false", "true"], &truths, |config| {
+        config.consume_partials
+    });
     climbs("verify-on-merge", ["true", "false", "true"], &truths, |config| config.verify_on_merge);
 }
 

@@ -17,6 +17,7 @@ fn defaults() {
         chunk_size: NonZeroU64::new(8 * 1024 * 1024).unwrap(),
         chunk_digest: ChunkDigest::Sha256,
         chunks_per_part: None,
+        consume_partials: false,
         name_template: "{stem}-{time}-{digest8}{ext}".to_owned(),
         max_size: None,
         max_connections: NonZeroUsize::new(10_000).unwrap(),

@@ -164,6 +164,7 @@ async fn creation_takes_bytes_along() {
             metadata: String::new(),
             filename: None,
             media_type: None,
+            concatenation: None,
         };
         let created = bench.ingest.create(new, &mut Script::of(&bytes[..sent])).await.unwrap();
         assert_eq!(created.appended.offset.get(), len(&bytes[..sent]));

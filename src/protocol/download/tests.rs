@@ -16,6 +16,7 @@ fn head(filename: Option<&str>, media_type: Option<&str>) -> HeaderMap {
         media_type: media_type.map(ToOwned::to_owned),
         dialect: Dialect::Tus,
         key: None,
+        concatenation: None,
         created_at: at,
         epoch: 0,
     };

@@ -64,6 +64,8 @@ impl Problem {
             | P::PreconditionFailed { .. }
             | P::CompositeMismatch { .. }
             | P::ChunkConflict
+            | P::FinalUpload
+            | P::PartialUpload
             | P::Merging
             | P::Busy
             | P::TakenOver
@@ -91,6 +93,8 @@ impl Problem {
                 "The digest is not that of the stored chunks. All are kept; replace the bad ones."
             }
             P::ChunkConflict => "The file is finished and does not change any more.",
+            P::FinalUpload => "This upload is made of others and takes no bytes of its own.",
+            P::PartialUpload => "This upload is part of another one; concatenate it instead.",
             P::Merging => "The file is being put together. Ask again in a moment.",
             P::Busy => "Another request works on this upload. Try again in a moment.",
             P::TakenOver => "A newer request works on this upload; what came was kept.",

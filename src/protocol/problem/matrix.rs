@@ -35,6 +35,8 @@ fn request_examples() -> Vec<Problem> {
         P::MalformedHeader { name: headers::UPLOAD_OFFSET, why: "it is missing" },
         P::MalformedMetadata { why: "a key comes twice" },
         P::ExtensionNotOffered { header: headers::UPLOAD_CONCAT },
+        P::FinalUpload,
+        P::PartialUpload,
         P::OffsetMismatch { current: Offset::new(5).expect("small") },
         P::MaxSizeExceeded { max: eleven },
         P::LengthExceeded { length: eleven },

@@ -65,6 +65,10 @@ pub enum Problem {
         /// The header that asks for it.
         header: &'static str,
     },
+    /// Bytes for an upload that is made of others.
+    FinalUpload,
+    /// A file is asked of an upload that is only part of one.
+    PartialUpload,
     /// `Upload-Offset` is not the upload's offset.
     OffsetMismatch {
         /// The upload's offset.

@@ -27,6 +27,7 @@ impl Problem {
             | P::DigestMismatch { .. }
             | P::BodyTooShort { .. } => StatusCode::BAD_REQUEST,
             P::NotFound | P::UnknownUpload => StatusCode::NOT_FOUND,
+            P::FinalUpload | P::PartialUpload => StatusCode::FORBIDDEN,
             P::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             P::OffsetMismatch { .. }
             | P::AmbiguousUpload
@@ -72,6 +73,8 @@ impl Problem {
             P::MalformedHeader { .. } => "malformed-header",
             P::MalformedMetadata { .. } => "malformed-metadata",
             P::ExtensionNotOffered { .. } => "extension-not-offered",
+            P::FinalUpload => "final-upload",
+            P::PartialUpload => "partial-upload",
             P::OffsetMismatch { .. } => "offset-mismatch",
             P::MaxSizeExceeded { .. } => "max-size-exceeded",
             P::LengthExceeded { .. } => "length-exceeded",
@@ -117,6 +120,8 @@ impl Problem {
             P::MalformedHeader { .. } => "Malformed header",
             P::MalformedMetadata { .. } => "Malformed metadata",
             P::ExtensionNotOffered { .. } => "Extension not offered",
+            P::FinalUpload => "Final upload",
+            P::PartialUpload => "Partial upload",
             P::OffsetMismatch { .. } => "Offset mismatch",
             P::MaxSizeExceeded { .. } => "File too large",
             P::LengthExceeded { .. } => "Body longer than the file",
@@ -192,6 +197,8 @@ impl Problem {
             | P::ChunksMissing { .. }
             | P::CompositeMismatch { .. }
             | P::ChunkConflict
+            | P::FinalUpload
+            | P::PartialUpload
             | P::DiskFull
             | P::Storage => Vec::new(),
         }
@@ -246,6 +253,8 @@ impl Problem {
             | P::AmbiguousUpload
             | P::PreconditionFailed { .. }
             | P::ChunkConflict
+            | P::FinalUpload
+            | P::PartialUpload
             | P::Merging
             | P::Busy
             | P::TakenOver

@@ -8,11 +8,12 @@ use crate::{
         Answer, Problem,
         address::Link,
         headers::{
-            TUS_EXTENSION, TUS_MAX_SIZE, TUS_RESUMABLE, TUS_VERSION, UPLOAD_EXPIRES, UPLOAD_LENGTH,
-            UPLOAD_METADATA, UPLOAD_OFFSET, ascii, number,
+            TUS_EXTENSION, TUS_MAX_SIZE, TUS_RESUMABLE, TUS_VERSION, UPLOAD_CONCAT,
+            UPLOAD_DEFER_LENGTH, UPLOAD_EXPIRES, UPLOAD_LENGTH, UPLOAD_METADATA, UPLOAD_OFFSET,
+            ascii, number,
         },
     },
-    upload::{Dialect, Length, Offset, Timestamp},
+    upload::{Concatenation, Dialect, Length, Offset, Timestamp},
 };
 
 /// Where an upload stands, as every answer about it tells.
@@ -37,7 +38,7 @@ pub fn options(rules: &Rules) -> Answer {
     let mut answer = empty(StatusCode::NO_CONTENT);
     let headers = answer.headers_mut();
     headers.insert(TUS_VERSION, HeaderValue::from_static(VERSION));
-    headers.insert(TUS_EXTENSION, HeaderValue::from_static(rules.extensions()));
+    headers.insert(TUS_EXTENSION, ascii(&rules.extensions()));
     if let Some(max) = rules.max_size {
         headers.insert(TUS_MAX_SIZE, number(max.get()));
     }
@@ -46,12 +47,13 @@ pub fn options(rules: &Rules) -> Answer {
 
 impl Rules {
     /// Only what works, without blanks: `TUSKit` does not trim (row TUS-CORE-02).
-    const fn extensions(&self) -> &'static str {
-        if self.termination_disabled {
-            "creation,creation-with-upload,expiration"
-        } else {
-            "creation,creation-with-upload,expiration,termination"
+    fn extensions(&self) -> String {
+        let mut offered = vec!["creation", "creation-with-upload", "expiration"];
+        if !self.termination_disabled {
+            offered.push("termination");
         }
+        offered.extend(["concatenation", "concatenation-unfinished"]);
+        offered.join(",")
     }
 }
 
@@ -63,6 +65,61 @@ pub fn created(location: &Link, progress: Progress) -> Answer {
     answer
 }
 
+/// POST of a final upload: 201. One that has to wait for its parts has no offset yet.
+pub fn concatenated(
+    location: &Link,
+    finished: Option<Length>,
+    expires_at: Option<Timestamp>,
+) -> Answer {
+    let mut answer = empty(StatusCode::CREATED);
+    let headers = answer.headers_mut();
+    headers.insert(header::LOCATION, location.header());
+    if let Some(length) = finished {
+        headers.insert(UPLOAD_OFFSET, number(length.get()));
+    }
+    write_expires(headers, expires_at);
+    answer
+}
+
+/// HEAD of a final upload that waits for its parts: 200 without `Upload-Offset` (tus
+/// Concatenation), with `Upload-Length` where every part's is known (rows TUS-CATU-02, -03).
+pub fn head_of_awaited(
+    length: Option<Length>,
+    expires_at: Option<Timestamp>,
+    metadata: &str,
+) -> Answer {
+    let mut answer = empty(StatusCode::OK);
+    let headers = answer.headers_mut();
+    match length {
+        Some(length) => headers.insert(UPLOAD_LENGTH, number(length.get())),
+        None => headers.insert(UPLOAD_DEFER_LENGTH, HeaderValue::from_static("1")),
+    };
+    write_expires(headers, expires_at);
+    write_metadata(headers, metadata);
+    answer
+}
+
+/// Adds `Upload-Concat` to the answer of a HEAD; of a final upload as it was received.
+pub fn with_concatenation(mut answer: Answer, concatenation: Option<&Concatenation>) -> Answer {
+    let value = match concatenation {
+        None => return answer,
+        Some(Concatenation::Partial) => "partial",
+        Some(Concatenation::Final(parts)) => &parts.header,
+    };
+    if let Ok(value) = HeaderValue::from_str(value) {
+        answer.headers_mut().insert(UPLOAD_CONCAT, value);
+    }
+    answer
+}
+
+fn write_metadata(headers: &mut HeaderMap, metadata: &str) {
+    if let Ok(value) = HeaderValue::from_str(metadata)
+        && !value.is_empty()
+    {
+        headers.insert(UPLOAD_METADATA, value);
+    }
+}
+
 /// HEAD: 200. The metadata is what the client sent, byte for byte; an empty one is not shown.
 pub fn head(progress: Progress, length: Option<Length>, metadata: &str) -> Answer {
     let mut answer = empty(StatusCode::OK);
@@ -71,11 +128,7 @@ pub fn head(progress: Progress, length: Option<Length>, metadata: &str) -> Answe
     if let Some(length) = length {
         headers.insert(UPLOAD_LENGTH, number(length.get()));
     }
-    if let Ok(value) = HeaderValue::from_str(metadata)
-        && !value.is_empty()
-    {
-        headers.insert(UPLOAD_METADATA, value);
-    }
+    write_metadata(headers, metadata);
     answer
 }
 

@@ -39,7 +39,7 @@ impl Creation {
         if matches!(body, BodyLength::Exactly(_)) {
             media_type.clone()?;
         }
-        for header in [headers::UPLOAD_CONCAT, headers::UPLOAD_DEFER_LENGTH] {
+        for header in [headers::UPLOAD_DEFER_LENGTH] {
             if headers.contains_key(header) {
                 return Err(Problem::ExtensionNotOffered { header });
             }

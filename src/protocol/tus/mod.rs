@@ -10,6 +10,7 @@
 //! found.
 
 pub mod answer;
+mod concatenation;
 mod creation;
 mod metadata;
 mod patch;
@@ -17,6 +18,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+pub use concatenation::FinalCreation;
 pub use creation::Creation;
 pub use metadata::Metadata;
 pub use patch::Patch;

@@ -3,10 +3,10 @@
 use http::{HeaderMap, Method, request::Parts};
 use percent_encoding::percent_decode_str;
 
-use super::{Creation, Patch, VERSION};
+use super::{Creation, FinalCreation, Patch, VERSION, concatenation::upload_concat};
 use crate::{
     protocol::{BasePath, BodyLength, Problem, headers},
-    upload::{Length, UploadId},
+    upload::{Concatenation, Length, UploadId},
 };
 
 /// What this server takes and offers.
@@ -29,6 +29,10 @@ pub enum Request {
     Options,
     /// A new upload.
     Create(Creation),
+    /// A new upload that is part of another one.
+    CreatePartial(Creation),
+    /// A new upload out of partial ones.
+    Concatenate(FinalCreation),
     /// How far is it? Also the answer to POST with `X-HTTP-Method-Override: HEAD`.
     Head(UploadId),
     /// More bytes. First find the upload (404, 410), then look at the head (415, 400).
@@ -61,7 +65,7 @@ fn request(parts: &Parts, body: BodyLength, rules: &Rules, rest: &str) -> Result
     }
     if rest.is_empty() {
         return match method {
-            Method::POST => Creation::decode(&parts.headers, body, rules).map(Request::Create),
+            Method::POST => creation(&parts.headers, body, rules),
             _ => Err(Problem::MethodNotAllowed { allow: "POST, OPTIONS".to_owned() }),
         };
     }
@@ -72,6 +76,23 @@ fn request(parts: &Parts, body: BodyLength, rules: &Rules, rest: &str) -> Result
         Method::GET if !rules.download_disabled => Ok(Request::Get(id)),
         Method::DELETE if !rules.termination_disabled => Ok(Request::Delete(id)),
         _ => Err(Problem::MethodNotAllowed { allow: rules.upload_methods() }),
+    }
+}
+
+fn creation(headers: &HeaderMap, body: BodyLength, rules: &Rules) -> Result<Request, Problem> {
+    match upload_concat(headers, rules) {
+        Ok(Some(Concatenation::Final(parts))) => {
+            FinalCreation::decode(parts, headers, body).map(Request::Concatenate)
+        }
+        Ok(Some(Concatenation::Partial)) => {
+            Creation::decode(headers, body, rules).map(Request::CreatePartial)
+        }
+        Ok(None) => Creation::decode(headers, body, rules).map(Request::Create),
+        Err(malformed) => {
+            // A media type that is not taken is said first.
+            Creation::decode(headers, body, rules)?;
+            Err(malformed)
+        }
     }
 }
 
@@ -115,7 +136,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// The id out of what follows the base: decoded once, one trailing slash forgiven, then an
 /// allow-list.
-fn upload_id(rest: &str) -> Result<UploadId, Problem> {
+pub(super) fn upload_id(rest: &str) -> Result<UploadId, Problem> {
     let segment = rest.strip_suffix('/').unwrap_or(rest);
     let mut escapes = segment.split('%').skip(1);
     let whole = |escape: &str| {

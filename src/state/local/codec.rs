@@ -48,6 +48,10 @@ mod kind {
     pub(super) const EXPIRED: u8 = 13;
     pub(super) const CORRUPT: u8 = 14;
     pub(super) const TEXT: u8 = 15;
+    pub(super) const TAKEN: u8 = 17;
+    pub(super) const PROMISED: u8 = 18;
+    pub(super) const JOINED: u8 = 19;
+    pub(super) const DIGESTED: u8 = 20;
 }
 
 /// A frame whose checksum is right, or is yet to be taken.
@@ -223,6 +227,12 @@ fn frames_of(stamped: &Stamped) -> Vec<Frame> {
         }
         Fact::Length(length) => new(kind::LENGTH).numbers(length.get(), 0),
         Fact::Touched => new(kind::TOUCHED),
+        Fact::Taken { length } => new(kind::TAKEN).numbers(*length, 0),
+        Fact::Promised => new(kind::PROMISED),
+        Fact::Joined => new(kind::JOINED),
+        Fact::Digested { chunk, digest } => {
+            new(kind::DIGESTED).numbers(chunk.get(), 0).digest(Some(digest))
+        }
         Fact::Verified { epoch } => new(kind::VERIFIED).numbers(*epoch, 0),
         Fact::Merging { name, form } => {
             let flags = form_flag(*form);
@@ -275,6 +285,13 @@ impl Frame {
             kind::ABSORBED => self.absorbed()?,
             kind::LENGTH => Fact::Length(Length::new(self.a)?),
             kind::TOUCHED => Fact::Touched,
+            kind::TAKEN => Fact::Taken { length: self.a },
+            kind::PROMISED => Fact::Promised,
+            kind::JOINED => Fact::Joined,
+            kind::DIGESTED => {
+                let digest = self.stored_digest().ok_or(CodecError::Newer(self.kind))?;
+                Fact::Digested { chunk: chunk()?, digest }
+            }
             kind::VERIFIED => Fact::Verified { epoch: self.a },
             kind::MERGING => {
                 let text = String::from_utf8(text).map_err(|_| CodecError::Name)?;

@@ -1,6 +1,6 @@
 //! Blobs that ask the faults first.
 
-use std::{io, ops::Range};
+use std::{fs::File, io, ops::Range};
 
 use super::{
     super::{Blob, Staged},
@@ -48,6 +48,14 @@ impl Blob for FaultBlob {
 
     fn sync(&self) -> io::Result<()> {
         sync(self.inner.as_ref(), &self.faults)
+    }
+
+    fn share(&self, source: &dyn Blob, from: u64, at: u64, length: u64) -> u64 {
+        share(self.inner.as_ref(), &self.faults, (source, from), (at, length))
+    }
+
+    fn file(&self) -> Option<&File> {
+        self.inner.as_ref().file()
     }
 }
 
@@ -104,6 +112,14 @@ impl Blob for FaultStaged {
     fn sync(&self) -> io::Result<()> {
         sync(self.inner.as_blob(), &self.faults)
     }
+
+    fn share(&self, source: &dyn Blob, from: u64, at: u64, length: u64) -> u64 {
+        share(self.inner.as_blob(), &self.faults, (source, from), (at, length))
+    }
+
+    fn file(&self) -> Option<&File> {
+        self.inner.as_blob().file()
+    }
 }
 
 fn size(inner: &dyn Blob, faults: &Faults) -> io::Result<u64> {
@@ -148,4 +164,16 @@ fn truncate(inner: &dyn Blob, faults: &Faults, size: u64) -> io::Result<()> {
 fn sync(inner: &dyn Blob, faults: &Faults) -> io::Result<()> {
     faults.enter(Operation::Sync)?;
     inner.sync()
+}
+
+fn share(
+    inner: &dyn Blob,
+    faults: &Faults,
+    (source, from): (&dyn Blob, u64),
+    (at, length): (u64, u64),
+) -> u64 {
+    match faults.enter(Operation::Share) {
+        Ok(()) => inner.share(source, from, at, length),
+        Err(_) => 0,
+    }
 }

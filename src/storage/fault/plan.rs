@@ -17,6 +17,8 @@ pub enum Operation {
     Adopt,
     /// `Storage::create_part`
     CreatePart,
+    /// `Storage::give_part`
+    GivePart,
     /// `Storage::open_part`
     OpenPart,
     /// `Storage::parts`
@@ -47,6 +49,8 @@ pub enum Operation {
     WriteBack,
     /// `Blob::truncate`
     Truncate,
+    /// `Blob::share`; a failure means that nothing is shared.
+    Share,
     /// `Blob::sync`; also the one by which adopting makes a staged file durable.
     Sync,
 }

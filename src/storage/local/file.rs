@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Advice, FallocateFlags, OFlags};
+use rustix::fs::{Advice, FallocateFlags, FsWord, OFlags, copy_file_range};
 
 use super::super::{Blob, Staged};
 use crate::durable;
@@ -87,6 +87,42 @@ impl Blob for LocalFile {
     fn sync(&self) -> io::Result<()> {
         durable::sync_data(&self.0)
     }
+
+    fn share(&self, source: &dyn Blob, from: u64, at: u64, length: u64) -> u64 {
+        let Some(source) = source.file() else { return 0 };
+        if !from.is_multiple_of(BLOCK) || !at.is_multiple_of(BLOCK) || !shares_blocks(&self.0) {
+            return 0;
+        }
+        let (mut from, mut to) = (from, at);
+        let end = from.saturating_add(length);
+        while from < end {
+            let step = usize::try_from(end.saturating_sub(from)).unwrap_or(SHARE_MAX);
+            let step = step.min(SHARE_MAX);
+            match copy_file_range(source, Some(&mut from), &self.0, Some(&mut to), step) {
+                Ok(shared) if shared > 0 => {}
+                _ => break,
+            }
+        }
+        to.saturating_sub(at)
+    }
+
+    fn file(&self) -> Option<&File> {
+        Some(&self.0)
+    }
+}
+
+/// Blocks are shared whole.
+const BLOCK: u64 = 4096;
+/// Bytes that are shared in one call.
+const SHARE_MAX: usize = 1 << 30;
+
+/// Is the file on a file system on which the kernel's `copy_file_range` shares blocks? Elsewhere it
+/// copies, and slower than a read and a write do: 0.97 s/GiB against 0.22 on ext4.
+fn shares_blocks(file: &File) -> bool {
+    const XFS: FsWord = 0x5846_5342;
+    const BTRFS: FsWord = 0x9123_683e;
+    const BCACHEFS: FsWord = 0xca45_1a4e;
+    rustix::fs::fstatfs(file).is_ok_and(|found| matches!(found.f_type, XFS | BTRFS | BCACHEFS))
 }
 
 /// A file in `tmp/`. Its name goes when it is dropped; once adopted, the name is gone already.
@@ -148,5 +184,13 @@ impl Blob for LocalStaged {
 
     fn sync(&self) -> io::Result<()> {
         self.file.sync()
+    }
+
+    fn share(&self, source: &dyn Blob, from: u64, at: u64, length: u64) -> u64 {
+        self.file.share(source, from, at, length)
+    }
+
+    fn file(&self) -> Option<&File> {
+        self.file.file()
     }
 }

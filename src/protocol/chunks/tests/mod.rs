@@ -71,6 +71,7 @@ fn record(stored: &[u64]) -> Record {
             hash: UploadHash::parse("0123456789abcdef").unwrap(),
             filename: Some("a.bin".to_owned()),
         }),
+        concatenation: None,
         created_at: AT,
         epoch: 0,
     });

@@ -40,7 +40,8 @@ fn pairs(given: &[(&str, &str)]) -> Vec<(String, String)> {
 // spec: TUS-1
 #[test]
 fn options_tell_what_works() {
-    let all = "creation,creation-with-upload,expiration,termination";
+    let all = "creation,creation-with-upload,expiration,termination,concatenation,\
+               concatenation-unfinished";
     let expected = pairs(&[("tus-extension", all), ("tus-version", "1.0.0")]);
     assert_eq!(shown(&options(&Rules::default())), (204, expected));
     let (_, limited) = shown(&options(&max(1000)));

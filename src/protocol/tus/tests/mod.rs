@@ -248,8 +248,6 @@ fn extensions_that_are_not_announced_are_refused() {
     let refused = [
         post().with("Upload-Defer-Length", "1"),
         post().with("Upload-Length", "11").with("Upload-Defer-Length", "1"),
-        post().with("Upload-Length", "11").with("Upload-Concat", "partial"),
-        post().with("Upload-Concat", "final;/files/a /files/b"),
     ];
     for sent in refused {
         assert!(matches!(sent.decode(), Err(Problem::ExtensionNotOffered { .. })));

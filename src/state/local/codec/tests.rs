@@ -54,6 +54,10 @@ fn fact() -> impl Strategy<Value = Fact> {
         (chunk(), part()).prop_map(|(chunk, into)| Fact::Absorbed { chunk, into }),
         length().prop_map(Fact::Length),
         Just(Fact::Touched),
+        any::<u64>().prop_map(|length| Fact::Taken { length }),
+        Just(Fact::Promised),
+        Just(Fact::Joined),
+        (chunk(), digest()).prop_map(|(chunk, digest)| Fact::Digested { chunk, digest }),
         any::<u64>().prop_map(|epoch| Fact::Verified { epoch }),
         (name(), form).prop_map(|(name, form)| Fact::Merging { name, form }),
         Just(Fact::MergeAbandoned),
@@ -71,7 +75,7 @@ fn stamped() -> impl Strategy<Value = Stamped> {
 /// Frames as a stranger might write them, mostly of kinds that exist.
 fn frame() -> impl Strategy<Value = Frame> {
     let data = prop_oneof![Just([0; DATA_BYTES]), any::<[u8; DATA_BYTES]>()];
-    let kind = prop_oneof![4 => 0..=kind::TEXT, 1 => any::<u8>()];
+    let kind = prop_oneof![4 => 0..=kind::DIGESTED, 1 => any::<u8>()];
     (kind, 0..16_u8, 0..70_u16, any::<u64>(), number(), number(), data).prop_map(
         |(kind, flags, count, at, a, b, data)| Frame { kind, flags, count, at, a, b, data },
     )
