@@ -124,9 +124,6 @@ impl Ingest {
         id: &UploadId,
         record: &Arc<Record>,
     ) -> Result<Option<Length>, IngestError> {
-        if self.merger.is_running(id) {
-            return Ok(record.layout().length());
-        }
         if record.phase() != Phase::Receiving {
             self.merger.concatenate_soon(id);
             return Ok(record.layout().length());
@@ -136,9 +133,12 @@ impl Ingest {
         match readiness {
             Readiness::Waiting(length) => Ok(length),
             Readiness::Ready(length) => {
-                self.merger.concatenate_soon(id);
+                if !self.merger.is_running(id) {
+                    self.merger.concatenate_soon(id);
+                }
                 Ok(Some(length))
             }
+            // It may be on its way all the same, with the bytes of a part that is gone by now.
             Readiness::Broken => match self.merger.concatenate(id).await {
                 Err(error) => Err(error.into()),
                 Ok(_) => Ok(None),

@@ -27,6 +27,7 @@ mod tus;
 mod chunk_flow;
 mod connections;
 mod crash;
+mod crash_concat;
 mod cross;
 mod drain;
 mod model;
