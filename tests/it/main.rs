@@ -26,11 +26,13 @@ mod tus;
 
 mod chunk_flow;
 mod connections;
+mod cors;
 mod crash;
 mod cross;
 mod drain;
 mod model;
 mod papers;
+mod proxies;
 mod races;
 mod same_bytes;
 mod takeover;
