@@ -32,12 +32,16 @@ pub struct Sight {
 }
 
 /// What one family of headers tells.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 struct Told {
     client: Option<IpAddr>,
-    /// Scheme and host.
-    root: Option<String>,
+    /// Scheme and host, where they are told.
+    root: Result<Option<String>, Nonsense>,
 }
+
+/// Nothing about where we are is to be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Nonsense;
 
 impl Proxies {
     /// The proxies with addresses in `nets`.
@@ -57,10 +61,10 @@ impl Proxies {
         let (told, hops) = match (self.forwarded(headers), self.x_forwarded(headers)) {
             (Some(only), None) | (None, Some(only)) => only,
             (Some((one, hops)), Some((other, _))) => (one.agreed(&other), hops),
-            (None, None) => (Told::default(), 1),
+            (None, None) => (Told { client: None, root: Ok(None) }, 1),
         };
-        let path = entry(headers, "X-Forwarded-Prefix", hops).unwrap_or_default();
-        let public = plain_path(path).and_then(|path| PublicUrl::told(told.root, path));
+        let path = plain_path(entry(headers, "X-Forwarded-Prefix", hops).unwrap_or_default());
+        let public = told.root.ok().zip(path).and_then(|(root, path)| PublicUrl::told(root, path));
         Sight { client: told.client.unwrap_or(peer), public }
     }
 
@@ -86,11 +90,13 @@ impl Proxies {
     /// `None` where there is no such header; one that cannot be read tells nothing.
     fn forwarded(&self, headers: &HeaderMap) -> Option<(Told, usize)> {
         let lines = lines(headers, "Forwarded")?;
-        let Some(elements) = elements(&lines) else { return Some((Told::default(), 1)) };
+        let Some(elements) = elements(&lines) else {
+            return Some((Told { client: None, root: Err(Nonsense) }, 1));
+        };
         let nodes = elements.iter().rev().map(|element| node(element.node.as_deref()?));
         let (client, hops) = self.walk(nodes);
         let outermost = elements.len().checked_sub(hops).and_then(|at| elements.get(at));
-        let root = outermost.and_then(Element::root);
+        let root = outermost.map_or(Ok(None), Element::root);
         Some((Told { client, root }, hops))
     }
 
@@ -105,7 +111,7 @@ impl Proxies {
         let texts = list.iter().rev().flat_map(|line| line.rsplit(','));
         let (client, hops) = self.walk(texts.map(|text| node(text.trim())));
         let [proto, host, port] = OTHERS.map(|name| entry(headers, name, hops));
-        let root = proto.zip(host).and_then(|(proto, host)| root(proto, host, port));
+        let root = proto.zip(host).map(|(proto, host)| root(proto, host, port)).transpose();
         Some((Told { client, root }, hops))
     }
 }
@@ -114,14 +120,15 @@ impl Told {
     fn agreed(self, other: &Self) -> Self {
         Self {
             client: self.client.filter(|client| other.client == Some(*client)),
-            root: self.root.filter(|root| other.root.as_ref() == Some(root)),
+            root: if self.root == other.root { self.root } else { Err(Nonsense) },
         }
     }
 }
 
 impl Element {
-    fn root(&self) -> Option<String> {
-        root(self.proto.as_deref()?, self.host.as_deref()?, None)
+    fn root(&self) -> Result<Option<String>, Nonsense> {
+        let told = self.proto.as_deref().zip(self.host.as_deref());
+        told.map(|(proto, host)| root(proto, host, None)).transpose()
     }
 }
 
@@ -141,36 +148,36 @@ fn entry<'a>(headers: &'a HeaderMap, name: &str, hops: usize) -> Option<&'a str>
     entries.nth(at).map(str::trim)
 }
 
-/// Scheme and host as a URL has them; `None` for nonsense in any of the three.
-fn root(proto: &str, host: &str, port: Option<&str>) -> Option<String> {
+/// Scheme and host as a URL has them.
+fn root(proto: &str, host: &str, port: Option<&str>) -> Result<String, Nonsense> {
     let schemes = [("http", 80), ("https", 443)];
-    let (scheme, own) = schemes.into_iter().find(|(name, _)| proto.eq_ignore_ascii_case(name))?;
+    let scheme = schemes.into_iter().find(|(name, _)| proto.eq_ignore_ascii_case(name));
+    let (scheme, own) = scheme.ok_or(Nonsense)?;
     let (name, in_host) = split_port(host)?;
-    let port = match (in_host, port) {
-        (Some(port), _) => Some(port),
-        (None, Some(text)) => Some(port_number(text)?),
-        (None, None) => None,
-    };
     if !is_host(name) {
-        return None;
+        return Err(Nonsense);
     }
-    Some(match port {
+    let port = match in_host {
+        Some(port) => Some(port),
+        None => port.map(port_number).transpose()?,
+    };
+    Ok(match port {
         Some(port) if port != own => format!("{scheme}://{name}:{port}"),
         _ => format!("{scheme}://{name}"),
     })
 }
 
 /// The host, and its port where one is written.
-fn split_port(host: &str) -> Option<(&str, Option<u16>)> {
+fn split_port(host: &str) -> Result<(&str, Option<u16>), Nonsense> {
     match host.rsplit_once(':') {
-        Some((name, port)) if !port.ends_with(']') => Some((name, Some(port_number(port)?))),
-        _ => Some((host, None)),
+        Some((name, port)) if !port.ends_with(']') => Ok((name, Some(port_number(port)?))),
+        _ => Ok((host, None)),
     }
 }
 
-fn port_number(text: &str) -> Option<u16> {
+fn port_number(text: &str) -> Result<u16, Nonsense> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|port| digits && *port > 0)
+    text.parse().ok().filter(|port| digits && *port > 0).ok_or(Nonsense)
 }
 
 /// A name of a host, or an IP address, in brackets if it has colons.

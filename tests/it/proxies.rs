@@ -203,11 +203,13 @@ fn broken_piece(proxy: &Proxy, path: &str, offset: usize, part: &[u8]) -> usize 
     reached
 }
 
-/// A refusal reaches the client while it still sends.
+/// A refusal reaches a client that sends all it has before it reads, and one that reads meanwhile.
 fn refuses_early(proxy: &Proxy) {
     let path = proxy.create(40 * MB);
     let big = vec![7; 30 * MB];
-    proxy.ask(&patch(&path, 5, big.clone())).refused_as(409, "offset-mismatch");
+    let mut connection = Conn::open(proxy.address);
+    connection.send(&patch(&path, 5, big.clone()).set("Host", HOST));
+    connection.answer("PATCH").refused_as(409, "offset-mismatch");
     let short = proxy.create(11);
     let answer = proxy.ask(&patch(&short, 0, big).header("Origin", PAGE));
     let answer = answer.refused_as(413, "length-exceeded");

@@ -1,6 +1,7 @@
 //! Whom proxies may speak for, and what is believed of it.
 
 use http::{HeaderName, HeaderValue};
+use proptest::prelude::*;
 
 use super::*;
 use crate::{protocol::Links, upload::UploadId};
@@ -246,4 +247,39 @@ fn two_families_have_to_agree() {
     sees(&[forwarded, ("X-Forwarded-For", "192.0.2.2")], PROXY, "");
     sees(&[forwarded, ("X-Forwarded-Host", "other"), ("X-Forwarded-Proto", "https")], PROXY, "");
     sees(&[forwarded, ("X-Forwarded-Proto", "http")], PROXY, "");
+}
+
+/// The URL of an upload has the host that was told, if it has one at all.
+fn stays_whole(host: &str, prefix: &str, lines: &[(&str, &str)]) -> Result<(), TestCaseError> {
+    let Sight { public, .. } = proxies().look(PROXY.parse().unwrap(), &headers(lines));
+    let Some(public) = public else { return Ok(()) };
+    let id = UploadId::parse("0123456789abcdef0123456789abcdef").unwrap();
+    let url = Links::default().behind(public).upload(&id).to_string();
+    let uri: http::Uri = url.parse().unwrap();
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    prop_assert_eq!(uri.path(), format!("{prefix}/files/{id}"));
+    prop_assert_eq!(uri.query(), None);
+    let told: http::uri::Authority = host.parse().unwrap();
+    prop_assert_eq!(uri.host(), Some(told.host()));
+    Ok(())
+}
+
+proptest! {
+    // spec: CORE-51
+    #[test]
+    fn whatever_is_believed_can_stand_in_an_answer(
+        host in "([a-z0-9.]{1,6}(:[0-9]{1,5})?|[-a-z0-9.:/@#?%\\[\\]\"<> _]{1,8})",
+        prefix in "(/[a-z]{1,3}/?|[-a-z0-9./@#?%\" _]{0,8})",
+    ) {
+        let x = [
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Host", &host),
+            ("X-Forwarded-Prefix", &prefix),
+        ];
+        stays_whole(host.trim(), prefix.trim(), &x)?;
+        let quoted = host.replace('"', "\\\"");
+        let forwarded = format!("proto=https;host=\"{quoted}\"");
+        let forwarded = [("Forwarded", &*forwarded), ("X-Forwarded-Prefix", &prefix)];
+        stays_whole(&host, prefix.trim(), &forwarded)?;
+    }
 }
