@@ -58,9 +58,9 @@
 //! };
 //! let ingest = Arc::new(Ingest::new(holds, merger, rules, stop.clone()));
 //! let (rules, links) = (protocol::tus::Rules::default(), protocol::Links::default());
-//! let service = Service::new(
-//!     ingest, ServiceOptions { rules, links, idle_timeout: 30 * second }, tasks, stop,
-//! );
+//! let (cors, proxies) = (protocol::Cors::default(), protocol::Proxies::default());
+//! let options = ServiceOptions { rules, links, cors, proxies, idle_timeout: 30 * second };
+//! let service = Service::new(ingest, options, tasks, stop);
 //! # let post = http::Request::post("/files/");
 //! # let post = post.header("Tus-Resumable", "1.0.0").header("Upload-Length", "11");
 //! # let body = http_body_util::Empty::<bytes::Bytes>::new();

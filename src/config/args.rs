@@ -94,9 +94,33 @@ pub struct Options {
     ///
     /// An absolute http or https URL, which is put before the base path in every URL that a
     /// client is given. With `none` clients are given paths, which they resolve by themselves; no
-    /// header of a request ever names our address.
+    /// header of a request names our address, unless a proxy of `behind-proxy` wrote it.
     #[arg(long, value_name = "URL", default_value = "none", help_heading = ADDRESS)]
     pub(super) public_url: Setting,
+
+    /// Proxies in front, whose word about a client is taken
+    ///
+    /// Addresses, networks (10.1.0.0/16) and the words `loopback` and `private`, separated by
+    /// commas. Of requests from there, `Forwarded` or `X-Forwarded-For`, -Host, -Proto, -Port and
+    /// -Prefix tell the client's address and the URLs that it is given. The proxy has to set or
+    /// remove all of them, or the client's own would be believed.
+    #[arg(long, value_name = "LIST", default_value = "none", help_heading = ADDRESS)]
+    pub(super) behind_proxy: Setting,
+
+    /// Origins whose pages may use the server in a browser (CORS)
+    ///
+    /// `*` for all, or a list separated by commas: `https://app.example.org`,
+    /// `https://*.example.org` for the names below it, `http://localhost:*` for any port. With
+    /// `none` nothing is said of CORS, which is right where a proxy says it.
+    #[arg(long, value_name = "LIST", default_value = "*", help_heading = BROWSERS)]
+    pub(super) allow_origin: Setting,
+
+    /// Let those pages send cookies along
+    ///
+    /// For a proxy in front that asks for them. It needs origins by name, not `*`.
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true")]
+    #[arg(num_args = 0..=1, require_equals = true, help_heading = BROWSERS)]
+    pub(super) cors_credentials: Setting,
 
     /// Folder that holds everything: unfinished uploads, their state, finished files
     ///
@@ -217,6 +241,7 @@ pub struct Options {
 }
 
 const ADDRESS: &str = "Address";
+const BROWSERS: &str = "Browsers";
 const STORAGE: &str = "Storage";
 const LIMITS: &str = "Limits";
 const LIFETIME: &str = "Lifetime";
@@ -233,6 +258,7 @@ Values:
   Sizes are bytes, or a number with a unit: 8MiB = 8388608, 8MB = 8000000, 512k = 512000.
   Times need a unit: 30s, 24h, 1h30m, 7d.
   `none` switches a limit off.
+  A file may write a list as an array: allow-origin = ["https://a.example", "https://b.example"].
 
 Exit codes:
   0 after a request to stop, 1 when serving failed, 2 for a mistake in the options.

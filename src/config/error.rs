@@ -31,6 +31,12 @@ pub enum ConfigError {
          bytes by after a power loss; write --chunk-digest=sha256 or --durability=complete"
     )]
     NothingToProve,
+    /// Every page in the world would act with its visitors' cookies.
+    #[error(
+        "cors-credentials is true while allow-origin is *, which no browser accepts; \
+         write --allow-origin=https://app.example.org or --cors-credentials=false"
+    )]
+    CredentialsForAnybody,
     /// The file of options cannot be read.
     #[error(
         "{place}: cannot read {}: {error}; name a file that exists and may be read",

@@ -19,6 +19,9 @@ pub(super) struct FileOptions {
     pub(super) listen: FileValue,
     pub(super) base_path: FileValue,
     pub(super) public_url: FileValue,
+    pub(super) behind_proxy: FileList,
+    pub(super) allow_origin: FileList,
+    pub(super) cors_credentials: FileValue,
     pub(super) data_dir: FileValue,
     pub(super) chunk_size: FileValue,
     pub(super) chunk_digest: FileValue,
@@ -40,6 +43,20 @@ pub(super) struct FileOptions {
 
 /// A value and the bytes of the file that it stands in, if the file has it.
 pub(super) type FileValue = Option<Spanned<Scalar>>;
+
+/// The same for a list, which may be an array or one string with commas.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(transparent)]
+pub(super) struct FileList(Option<Spanned<List>>);
+
+impl FileList {
+    /// The list as a flag would have been given it.
+    pub(super) fn joined(self) -> FileValue {
+        let list = self.0?;
+        let span = list.span();
+        Some(Spanned::new(span, Scalar(list.into_inner().0.join(","))))
+    }
+}
 
 /// Reads the file that `setting` names; without one, a file that says nothing.
 pub(super) fn load(setting: Option<Setting>) -> Result<(Source, FileOptions), ConfigError> {
@@ -115,5 +132,36 @@ impl Visitor<'_> for ScalarVisitor {
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<Scalar, E> {
         Ok(Scalar(value.to_string()))
+    }
+}
+
+#[derive(Debug)]
+struct List(Vec<String>);
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ListVisitor)
+    }
+}
+
+struct ListVisitor;
+
+impl<'de> Visitor<'de> for ListVisitor {
+    type Value = List;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or an array of strings")
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<List, E> {
+        Ok(List(vec![value.to_owned()]))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut array: A) -> Result<List, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = array.next_element()? {
+            entries.push(entry);
+        }
+        Ok(List(entries))
     }
 }

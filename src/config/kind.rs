@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::address::{base_path, public_url, socket_address};
 use super::choice::{ChunkDigest, Durability, LogFormat, choice, log_level, truth};
+use super::neighbours::{AllowOrigin, allow_origin, proxies};
 use super::number::{GIB, KIB, MIB, TIB, count, duration, nonzero, nonzero_duration, size};
 use super::template::name_template;
 
@@ -25,6 +28,14 @@ pub(super) const BASE_PATH: Kind<String> = Kind { example: "/files/", parse: bas
 
 pub(super) const PUBLIC_URL: Kind<Option<String>> =
     Kind { example: "https://up.example.org", parse: |text| unless_none(text, public_url) };
+
+pub(super) const PROXIES: Kind<Vec<IpNet>> = Kind { example: "loopback", parse: proxies };
+
+pub(super) const ALLOW_ORIGIN: Kind<AllowOrigin> =
+    Kind { example: "https://app.example.org", parse: allow_origin };
+
+/// The one value that goes with every other option.
+pub(super) const CORS_CREDENTIALS: Kind<bool> = Kind { example: "false", parse: truth };
 
 /// The layout addresses a chunk in memory pages, and a chunk has to fit a 32-bit length.
 pub(super) const CHUNK_SIZE: Kind<NonZeroU64> = Kind {

@@ -18,6 +18,7 @@ mod error;
 mod file;
 mod kind;
 mod layers;
+mod neighbours;
 mod number;
 mod setting;
 mod template;
@@ -29,9 +30,12 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub use args::{Command, Options};
 pub use choice::{ChunkDigest, Durability, LogFormat};
 pub use error::ConfigError;
+pub use neighbours::AllowOrigin;
 
 use file::FileOptions;
 use layers::{Layers, Lookup, from_variable};
@@ -49,6 +53,12 @@ pub struct Config {
     /// Absolute http(s) URL to put before `base_path`, without a `/` at its end; `None` means
     /// that clients are given paths.
     pub public_url: Option<String>,
+    /// Proxies whose word about a client is taken; empty for nobody's.
+    pub behind_proxy: Vec<IpNet>,
+    /// Whose pages may read answers.
+    pub allow_origin: AllowOrigin,
+    /// Whether those pages may send cookies along. Implies that `allow_origin` is not `Any`.
+    pub cors_credentials: bool,
     /// The folder that holds everything; need not exist yet.
     pub data_dir: PathBuf,
     /// Bytes: a multiple of 4 KiB, from 4 KiB to 2 GiB.
@@ -106,6 +116,21 @@ impl Config {
             listen: from.read(typed.listen, file.listen, &kind::LISTEN)?,
             base_path: from.read(typed.base_path, file.base_path, &kind::BASE_PATH)?,
             public_url: from.read(typed.public_url, file.public_url, &kind::PUBLIC_URL)?,
+            behind_proxy: from.read(
+                typed.behind_proxy,
+                file.behind_proxy.joined(),
+                &kind::PROXIES,
+            )?,
+            allow_origin: from.read(
+                typed.allow_origin,
+                file.allow_origin.joined(),
+                &kind::ALLOW_ORIGIN,
+            )?,
+            cors_credentials: from.read(
+                typed.cors_credentials,
+                file.cors_credentials,
+                &kind::CORS_CREDENTIALS,
+            )?,
             data_dir: from.read_path(typed.data_dir, file.data_dir, "./data")?,
             chunk_size: from.read(typed.chunk_size, file.chunk_size, &kind::CHUNK_SIZE)?,
             chunk_digest: from.read(typed.chunk_digest, file.chunk_digest, &kind::CHUNK_DIGEST)?,
@@ -162,6 +187,9 @@ impl Config {
         }
         if self.durability == Durability::Ack && self.chunk_digest == ChunkDigest::None {
             return Err(ConfigError::NothingToProve);
+        }
+        if self.cors_credentials && self.allow_origin == AllowOrigin::Any {
+            return Err(ConfigError::CredentialsForAnybody);
         }
         Ok(self)
     }

@@ -14,7 +14,7 @@ use crate::upload::UploadId;
 pub struct BasePath(String);
 
 /// The address that clients see, where it is not the one that requests come in on: scheme, host and
-/// perhaps a path, without a slash at the end.
+/// perhaps a path, without a slash at the end. What a proxy tells may be the path alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl(String);
 
@@ -70,6 +70,15 @@ impl FromStr for BasePath {
     }
 }
 
+impl PublicUrl {
+    /// What a proxy of ours told: `root` is scheme and host, `path` is empty or a plain path
+    /// without a slash at its end. `None` where that is nothing.
+    pub(super) fn told(root: Option<String>, path: &str) -> Option<Self> {
+        let url = root.unwrap_or_default() + path;
+        (!url.is_empty()).then_some(Self(url))
+    }
+}
+
 impl FromStr for PublicUrl {
     type Err = ParseAddressError;
 
@@ -90,7 +99,8 @@ impl FromStr for PublicUrl {
 }
 
 /// Makes the URLs that answers carry: path-absolute, or under the public URL where there is one. No
-/// header of a client ever names our address (own rule, rows TUS-CREATE-02 and TUS-CORE-14).
+/// header of a client ever names our address (own rule, rows TUS-CREATE-02 and TUS-CORE-14); those
+/// of a proxy of ours may, see [`super::forwarded`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Links {
     /// Where uploads live.
@@ -108,6 +118,14 @@ impl Links {
     /// The URL under which the chunk flow tells how an upload stands.
     pub fn status(&self, id: &UploadId) -> Link {
         Link(format!("{}/upload/status?upload_id={id}", self.origin()))
+    }
+
+    /// The same for one request, of which a proxy of ours told `public`. What the operator said
+    /// comes first.
+    #[must_use]
+    pub fn behind(&self, public: PublicUrl) -> Self {
+        let public = self.public.clone().unwrap_or(public);
+        Self { base: self.base.clone(), public: Some(public) }
     }
 
     fn origin(&self) -> &str {

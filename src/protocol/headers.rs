@@ -152,7 +152,7 @@ pub fn essence(text: &str) -> Option<String> {
 }
 
 /// May this byte stand in a token (RFC 9110 §5.6.2)?
-fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

@@ -6,12 +6,16 @@
 
 pub mod address;
 pub mod chunks;
+pub mod cors;
 pub mod download;
+pub mod forwarded;
 pub mod headers;
 pub mod problem;
 pub mod tus;
 
 pub use address::{BasePath, Links, ParseAddressError, PublicUrl};
+pub use cors::{Cors, OriginPattern};
+pub use forwarded::Proxies;
 pub use headers::BodyLength;
 pub use problem::{DigestAlgorithm, Parameter, Problem};
 

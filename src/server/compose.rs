@@ -20,7 +20,7 @@ use crate::{
     ingest::{Ingest, IngestOptions},
     lock::{LedgerLocks, LedgerPath, Locks, ProcessLocks},
     merger::{MergeOptions, Merger, Partials, Verify},
-    protocol::{Links, tus::Rules},
+    protocol::{Cors, Links, OriginPattern, Proxies, tus::Rules},
     reaper::{Reaper, ReaperOptions},
     service::{Service, ServiceOptions},
     state::{
@@ -170,7 +170,19 @@ fn service_options(config: &Config) -> Result<ServiceOptions, StartError> {
     let max_size = max_size(config)?;
     let links = Links { base, public };
     let rules = Rules { base: links.base.clone(), max_size, ..Rules::default() };
-    Ok(ServiceOptions { rules, links, idle_timeout: config.idle_timeout })
+    let (cors, proxies) = (cors(config)?, Proxies::new(config.behind_proxy.clone()));
+    Ok(ServiceOptions { rules, links, cors, proxies, idle_timeout: config.idle_timeout })
+}
+
+fn cors(config: &Config) -> Result<Cors, StartError> {
+    let listed = match &config.allow_origin {
+        config::AllowOrigin::None => return Ok(Cors::Off),
+        config::AllowOrigin::Any => return Ok(Cors::Any),
+        config::AllowOrigin::Listed(listed) => listed.iter().map(|origin| origin.parse()),
+    };
+    let origins: Result<Vec<OriginPattern>, _> = listed.collect();
+    let origins = origins.map_err(|error| setting("allow-origin", &error))?;
+    Ok(Cors::Listed { origins, credentials: config.cors_credentials })
 }
 
 fn max_size(config: &Config) -> Result<Option<Length>, StartError> {

@@ -118,8 +118,8 @@ async fn accept(listener: &TcpListener, house: &House, config: &Config, connecti
     let places = Arc::new(Semaphore::new(config.max_connections.get()));
     loop {
         let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let stream = next_stream(listener).await;
-        let (service, stop) = (house.service.clone(), house.stop.clone());
+        let (stream, peer) = next_stream(listener).await;
+        let (service, stop) = (house.service.clone().for_peer(peer.ip()), house.stop.clone());
         connections.spawn(async move {
             connection::serve(stream, service, stop).await;
             drop(place);
@@ -127,10 +127,10 @@ async fn accept(listener: &TcpListener, house: &House, config: &Config, connecti
     }
 }
 
-async fn next_stream(listener: &TcpListener) -> TcpStream {
+async fn next_stream(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "could not accept a connection");
                 time::sleep(ACCEPT_PAUSE).await;

@@ -1,6 +1,7 @@
 //! The request: route → decode → run → encode. A hyper service, and the library's face.
 
 mod body;
+mod caller;
 mod chunks;
 mod multipart;
 mod refusal;
@@ -16,12 +17,12 @@ use http::{HeaderValue, Method, Request, Response, header, request::Parts};
 use http_body::Body;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{body::RequestBody, refusal::Refusal, response::render};
-pub use self::{refusal::Aborted, response::ResponseBody};
+use self::{body::RequestBody, caller::Caller, refusal::Refusal, response::render};
+pub use self::{caller::ClientAddress, refusal::Aborted, response::ResponseBody};
 use crate::{
     ingest::{Broken, Ingest},
     protocol::{
-        BodyLength, Links, Problem,
+        BodyLength, Cors, Links, Problem, Proxies,
         chunks::route,
         tus::{Rules, decode},
     },
@@ -35,13 +36,17 @@ pub struct ServiceOptions {
     pub rules: Rules,
     /// Where answers say that things are.
     pub links: Links,
+    /// Whose pages may read answers.
+    pub cors: Cors,
+    /// Whose word about a client is taken; it needs [`Service::for_peer`].
+    pub proxies: Proxies,
     /// How long a body may make us wait.
     pub idle_timeout: Duration,
 }
 
-/// Serves both dialects. Clones share everything.
+/// Serves both dialects. Clones share everything but who asks.
 #[derive(Clone)]
-pub struct Service(Arc<Inner>);
+pub struct Service(Arc<Inner>, Caller);
 
 struct Inner {
     ingest: Arc<Ingest>,
@@ -67,7 +72,8 @@ impl Service {
         stop: CancellationToken,
     ) -> Self {
         let closed = CancellationToken::new();
-        Self(Arc::new(Inner { ingest, options, tasks, stop, closed }))
+        let caller = Caller::default();
+        Self(Arc::new(Inner { ingest, options, tasks, stop, closed }), caller)
     }
 
     fn ingest(&self) -> &Arc<Ingest> {
@@ -83,7 +89,7 @@ impl Service {
     }
 
     fn links(&self) -> &Links {
-        &self.0.options.links
+        self.1.links.as_deref().unwrap_or(&self.0.options.links)
     }
 
     /// Answers a request. `Aborted` asks for the connection to be closed without an answer.
@@ -114,14 +120,15 @@ impl Service {
     }
 
     async fn run(
-        self,
-        parts: Parts,
+        mut self,
+        mut parts: Parts,
         length: Result<BodyLength, Problem>,
         mut body: RequestBody,
     ) -> Result<Response<ResponseBody>, Aborted> {
+        let client = self.meet(&mut parts);
         let answered = match length {
             Ok(length) => self.dispatch(&parts, length, &mut body).await,
-            Err(problem) => Ok(self.refuse_head(&parts, &problem)),
+            Err(problem) => Ok(self.refusal_of_head(&parts, &problem)),
         };
         let mut response = match answered {
             Ok(response) => response,
@@ -135,8 +142,10 @@ impl Service {
             method = %parts.method,
             path = parts.uri.path(),
             status = response.status().as_u16(),
+            client = client.map(tracing::field::display),
             "answered"
         );
+        self.0.options.cors.write(&parts, response.headers_mut());
         self.leave_body(&parts, body, &mut response);
         if parts.method == Method::HEAD {
             *response.body_mut() = ResponseBody::empty();
@@ -154,6 +163,10 @@ impl Service {
         if let Some(request) = decode(parts, length, self.rules()) {
             return self.tus(request, body).await;
         }
+        // Under the base it is an OPTIONS of tus, which is answered as well as this.
+        if let Some(answer) = self.0.options.cors.preflight(parts) {
+            return Ok(render(answer));
+        }
         if let Some(route) = route(&parts.method, path) {
             return self.chunks(route, parts, length, body).await.map(render);
         }
@@ -166,6 +179,12 @@ impl Service {
     /// Answers a head that cannot be trusted, and closes: nothing behind it may be taken for a
     /// request.
     pub fn refuse_head(&self, parts: &Parts, problem: &Problem) -> Response<ResponseBody> {
+        let mut response = self.refusal_of_head(parts, problem);
+        self.0.options.cors.write(parts, response.headers_mut());
+        response
+    }
+
+    fn refusal_of_head(&self, parts: &Parts, problem: &Problem) -> Response<ResponseBody> {
         let tus = self.rules().base.strip(parts.uri.path()).is_some();
         let dialect = if tus { Dialect::Tus } else { Dialect::Chunks };
         let mut response = render(problem.response(dialect));

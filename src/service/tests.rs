@@ -9,22 +9,35 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{ResponseBody, Service, ServiceOptions};
 use crate::{
-    protocol::{Links, tus::Rules},
+    protocol::{Cors, Links, Proxies, tus::Rules},
     storage::{Failure, Operation},
     testing::{Bench, content},
     upload::UploadId,
 };
 
-async fn patch(bench: &Bench, id: &UploadId, at: u64, bytes: &[u8]) -> Response<ResponseBody> {
-    let rules = Rules::default();
-    let links = Links { base: rules.base.clone(), public: None };
-    let options = ServiceOptions { rules, links, idle_timeout: Duration::from_secs(5) };
+fn options() -> ServiceOptions {
+    ServiceOptions {
+        rules: Rules::default(),
+        links: Links::default(),
+        cors: Cors::default(),
+        proxies: Proxies::default(),
+        idle_timeout: Duration::from_secs(5),
+    }
+}
+
+fn service(bench: &Bench) -> Service {
+    let options = options();
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let service = Service::new(bench.ingest.clone(), options, tasks, stop);
+    Service::new(bench.ingest.clone(), options, tasks, stop)
+}
+
+async fn patch(bench: &Bench, id: &UploadId, at: u64, bytes: &[u8]) -> Response<ResponseBody> {
+    let service = service(bench);
     let request = Request::builder()
         .method(Method::PATCH)
         .uri(format!("/files/{id}"))
         .header("Host", "here")
+        .header("Origin", "https://page.example")
         .header("Tus-Resumable", "1.0.0")
         .header("Upload-Offset", at)
         .header("Content-Type", "application/offset+octet-stream")
@@ -33,7 +46,8 @@ async fn patch(bench: &Bench, id: &UploadId, at: u64, bytes: &[u8]) -> Response<
     service.answer(request.body(body).unwrap()).await.unwrap()
 }
 
-// spec: CORE-16
+// rows: CORS-04
+// spec: CORE-16, CORE-40
 #[tokio::test]
 async fn a_full_disk_is_told_from_a_broken_one_and_neither_moves_the_offset_too_far() {
     let bytes = content(23, 1);
@@ -49,6 +63,7 @@ async fn a_full_disk_is_told_from_a_broken_one_and_neither_moves_the_offset_too_
             }
             let answer = patch(&bench, &id, 5, &bytes[5..]).await;
             assert_eq!(answer.status(), status, "{failure:?}");
+            assert_eq!(answer.headers()["access-control-allow-origin"], "*");
             bench.faults.clear();
             let offset = bench.head(&id).await;
             assert!((5..23).contains(&offset), "{offset}");
@@ -83,11 +98,7 @@ fn form(pieces: &[&[u8]]) -> Ready {
 }
 
 async fn send_form(bench: &Bench, body: Ready) -> u16 {
-    let rules = Rules::default();
-    let links = Links { base: rules.base.clone(), public: None };
-    let options = ServiceOptions { rules, links, idle_timeout: Duration::from_secs(5) };
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let service = Service::new(bench.ingest.clone(), options, tasks, stop);
+    let service = service(bench);
     let size = 8 << 20;
     let query = format!("hash=0123456789&index=0&total=1&size={size}&chunk_size={size}");
     let request = Request::builder()
@@ -116,4 +127,31 @@ async fn a_form_that_never_begins_is_refused() {
     assert_eq!(send_form(&bench, form(&[&vec![b'-'; 8 << 20]])).await, 400);
     let endless = [b"--b\r\nContent-Disposition: ".as_slice(), &vec![b'x'; 8 << 20]];
     assert_eq!(send_form(&bench, form(&endless)).await, 400);
+}
+
+/// `Location` of a new upload, which a proxy claims to be ours elsewhere.
+async fn creates(service: Service) -> String {
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/files/")
+        .header("Tus-Resumable", "1.0.0")
+        .header("Upload-Length", "0")
+        .header("X-Forwarded-Host", "up.example")
+        .header("X-Forwarded-Proto", "https");
+    let answer = service.answer(request.body(Full::<Bytes>::default()).unwrap()).await.unwrap();
+    answer.headers()["location"].to_str().unwrap().to_owned()
+}
+
+// spec: CORE-50, CORE-51
+#[tokio::test]
+async fn who_mounts_the_service_says_who_asks() {
+    let bench = Bench::local();
+    let mut options = options();
+    options.proxies = Proxies::new(vec!["127.0.0.0/8".parse().unwrap()]);
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let service = Service::new(bench.ingest.clone(), options, tasks, stop);
+    let from = |peer: &str| service.clone().for_peer(peer.parse().unwrap());
+    assert!(creates(from("127.0.0.1")).await.starts_with("https://up.example/files/"));
+    assert!(creates(from("192.0.2.1")).await.starts_with("/files/"));
+    assert!(creates(service.clone()).await.starts_with("/files/"));
 }

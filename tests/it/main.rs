@@ -26,12 +26,14 @@ mod tus;
 
 mod chunk_flow;
 mod connections;
+mod cors;
 mod crash;
 mod crash_concat;
 mod cross;
 mod drain;
 mod model;
 mod papers;
+mod proxies;
 mod races;
 mod same_bytes;
 mod takeover;

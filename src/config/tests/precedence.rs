@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Said;
-use crate::config::{ChunkDigest, Config, Durability, LogFormat};
+use crate::config::{AllowOrigin, ChunkDigest, Config, Durability, LogFormat};
 
 /// Says `texts` (file, variable, flag) one over the other and compares with `values` each time.
 fn climbs<T: Debug + PartialEq>(
@@ -91,6 +91,15 @@ fn a_truth_value_climbs_through_the_layers() {
 fn a_template_climbs_through_the_layers() {
     let texts = ["{id}", "{time}", "{digest}{ext}"];
     climbs("name-template", texts, &texts.map(str::to_owned), |config| config.name_template);
+}
+
+#[test]
+fn a_list_climbs_through_the_layers() {
+    let listed = AllowOrigin::Listed(vec!["https://a".to_owned(), "https://b".to_owned()]);
+    let values = [listed, AllowOrigin::None, AllowOrigin::Any];
+    climbs("allow-origin", ["https://a,https://b", "none", "*"], &values, |config| {
+        config.allow_origin
+    });
 }
 
 #[test]

@@ -21,6 +21,18 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("public-url", "https://up.example.org/#a", "has a query or a fragment"),
     ("public-url", "https://me:pw@up.example.org", "has a user name"),
     ("public-url", "https://", "is not a URL"),
+    ("behind-proxy", "proxy.local", "which is no address and no network"),
+    ("behind-proxy", "10.0.0.0/33", "which is no address and no network"),
+    ("behind-proxy", "loopback,none", "has none beside others"),
+    ("behind-proxy", "0.0.0.0/0", "which would believe everybody"),
+    ("allow-origin", "app.example.org", "which lacks its scheme"),
+    ("allow-origin", "https://a,,https://b", "has an empty entry"),
+    ("allow-origin", "https://a,*", "has * beside others"),
+    ("allow-origin", "https://a/", "more than scheme, host and port"),
+    ("allow-origin", "https://*example.org", "a * stands for whole first labels"),
+    ("allow-origin", "https://", "is not an origin"),
+    ("allow-origin", "https://a:0", "is not an origin"),
+    ("cors-credentials", "yes", "is none of true, false"),
     ("chunk-size", "5000", "is not a multiple of 4KiB"),
     ("chunk-size", "0", "is less than 4KiB"),
     ("chunk-size", "4GiB", "is more than 2GiB"),
@@ -150,6 +162,17 @@ fn verification_without_digests_is_refused() {
 fn ack_without_digests_is_refused() {
     let said = Said::default().flag("--durability=ack").variable("PITON_CHUNK_DIGEST", "none");
     assert!(matches!(said.resolve(), Err(ConfigError::NothingToProve)));
+}
+
+#[test]
+fn cookies_for_everybody_are_refused() {
+    let said = || Said::default().flag("--cors-credentials");
+    assert!(matches!(said().resolve(), Err(ConfigError::CredentialsForAnybody)));
+    assert!(matches!(
+        said().flag("--allow-origin=*").resolve(),
+        Err(ConfigError::CredentialsForAnybody)
+    ));
+    assert!(said().flag("--allow-origin=https://a").resolve().unwrap().cors_credentials);
 }
 
 #[cfg(unix)]

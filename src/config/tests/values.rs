@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Said;
-use crate::config::{ChunkDigest, Config, Durability, LogFormat};
+use crate::config::{AllowOrigin, ChunkDigest, Config, Durability, LogFormat};
 
 #[test]
 fn defaults() {
@@ -13,6 +13,9 @@ fn defaults() {
         listen: "127.0.0.1:8080".parse().unwrap(),
         base_path: "/files/".to_owned(),
         public_url: None,
+        behind_proxy: Vec::new(),
+        allow_origin: AllowOrigin::Any,
+        cors_credentials: false,
         data_dir: PathBuf::from("./data"),
         chunk_size: NonZeroU64::new(8 * 1024 * 1024).unwrap(),
         chunk_digest: ChunkDigest::Sha256,
@@ -83,4 +86,22 @@ fn the_file_may_write_numbers_and_truths_bare() {
     assert_eq!(config.max_size, Some(1000));
     assert_eq!(config.chunks_per_part, NonZeroU64::new(4));
     assert!(config.verify_on_merge);
+}
+
+#[test]
+fn lists_have_commas_or_are_arrays() {
+    let listed = AllowOrigin::Listed(vec!["https://a".to_owned(), "http://*.b:*".to_owned()]);
+    for file in [
+        "allow-origin = 'https://a, http://*.b:*'",
+        "allow-origin = ['https://A',\n 'http://*.b:*']",
+    ] {
+        assert_eq!(Said::default().file(file).resolve().unwrap().allow_origin, listed);
+    }
+    let nets = |text: &str| Said::default().flag(format!("--behind-proxy={text}")).resolve();
+    let text = |text: &str| {
+        nets(text).unwrap().behind_proxy.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(text("10.1.2.3, fd00::/8"), ["10.1.2.3/32", "fd00::/8"]);
+    assert_eq!(text("loopback"), ["127.0.0.0/8", "::1/128"]);
+    assert!(text("private,192.0.2.7").contains(&"192.168.0.0/16".to_owned()));
 }

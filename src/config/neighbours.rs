@@ -1,0 +1,95 @@
+//! Whom the server has to do with: pages of other origins, and proxies in front.
+
+use std::net::IpAddr;
+
+use http::uri::Authority;
+use ipnet::IpNet;
+
+/// Whose pages may read answers in a browser.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AllowOrigin {
+    /// Nobody is told anything of CORS.
+    None,
+    /// Those of any origin.
+    #[default]
+    Any,
+    /// Those of these origins: `https://example.org`, `https://*.example.org`,
+    /// `http://localhost:*`.
+    Listed(Vec<String>),
+}
+
+/// `*`, `none`, or a list of origins.
+pub(super) fn allow_origin(text: &str) -> Result<AllowOrigin, String> {
+    match text {
+        "none" => return Ok(AllowOrigin::None),
+        "*" => return Ok(AllowOrigin::Any),
+        _ => {}
+    }
+    let origins = entries(text)?.into_iter().map(|entry| {
+        check_origin(entry)?;
+        Ok(entry.to_ascii_lowercase())
+    });
+    origins.collect::<Result<_, String>>().map(AllowOrigin::Listed)
+}
+
+fn check_origin(entry: &str) -> Result<(), String> {
+    if matches!(entry, "*" | "none") {
+        return Err(format!("has {entry} beside others"));
+    }
+    let Some((scheme, authority)) = entry.split_once("://") else {
+        return Err(format!("has {entry:?}, which lacks its scheme"));
+    };
+    if authority.contains(['/', '?', '#', '@']) {
+        return Err(format!("has {entry:?}, which is more than scheme, host and port"));
+    }
+    let host = authority.strip_prefix("*.").unwrap_or(authority);
+    let host = host.strip_suffix(":*").unwrap_or(host);
+    if host.contains('*') {
+        return Err(format!("has {entry:?}; a * stands for whole first labels, or for the port"));
+    }
+    let authority: Option<Authority> = host.parse().ok();
+    let port = |authority: &Authority| authority.port().is_none_or(|port| port.as_str() != "0");
+    if scheme.is_empty() || !authority.is_some_and(|authority| port(&authority)) {
+        return Err(format!("has {entry:?}, which is not an origin"));
+    }
+    Ok(())
+}
+
+/// `none`, or a list of addresses, networks and the words `loopback` and `private`.
+pub(super) fn proxies(text: &str) -> Result<Vec<IpNet>, String> {
+    if text == "none" {
+        return Ok(Vec::new());
+    }
+    let mut nets = Vec::new();
+    for entry in entries(text)? {
+        match entry {
+            "loopback" => nets.extend(LOOPBACK.iter().filter_map(|net| net.parse::<IpNet>().ok())),
+            "private" => nets.extend(PRIVATE.iter().filter_map(|net| net.parse::<IpNet>().ok())),
+            "none" => return Err("has none beside others".to_owned()),
+            _ => nets.push(net(entry)?),
+        }
+    }
+    Ok(nets)
+}
+
+/// One address is a network too.
+fn net(entry: &str) -> Result<IpNet, String> {
+    let address = || entry.parse::<IpAddr>().map(IpNet::from);
+    let net = entry.parse::<IpNet>().or_else(|_| address());
+    let net = net.map_err(|_| format!("has {entry:?}, which is no address and no network"))?;
+    if net.prefix_len() == 0 {
+        return Err(format!("has {entry:?}, which would believe everybody"));
+    }
+    Ok(net)
+}
+
+fn entries(text: &str) -> Result<Vec<&str>, String> {
+    let entries: Vec<&str> = text.split(',').map(str::trim).collect();
+    if entries.contains(&"") { Err("has an empty entry".to_owned()) } else { Ok(entries) }
+}
+
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
+
+/// RFC 1918, RFC 4193, and the addresses that hold on one link only (RFC 3927, RFC 4291).
+const PRIVATE: [&str; 6] =
+    ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"];

@@ -1,0 +1,41 @@
+//! Who asks: the peer of a connection, the client behind it, and what we are called where they are.
+
+use std::{net::IpAddr, sync::Arc};
+
+use http::request::Parts;
+
+use super::Service;
+use crate::protocol::{Links, forwarded::Sight};
+
+/// The address of the client, as far as it is known: the peer of the connection, or whom a proxy of
+/// ours names. An extension of the request, and in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+/// Who asks through this clone of the service.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Caller {
+    /// The other end of the connection.
+    peer: Option<IpAddr>,
+    /// Links for one request, where a proxy told another address than ours.
+    pub(super) links: Option<Arc<Links>>,
+}
+
+impl Service {
+    /// The same service, for requests from `peer`. Without it nobody's word about a client is
+    /// taken.
+    #[must_use]
+    pub fn for_peer(mut self, peer: IpAddr) -> Self {
+        self.1 = Caller { peer: Some(peer), links: None };
+        self
+    }
+
+    /// Learns from the head who asks.
+    pub(super) fn meet(&mut self, parts: &mut Parts) -> Option<IpAddr> {
+        let options = &self.0.options;
+        let Sight { client, public } = options.proxies.look(self.1.peer?, &parts.headers);
+        self.1.links = public.map(|public| Arc::new(options.links.behind(public)));
+        parts.extensions.insert(ClientAddress(client));
+        Some(client)
+    }
+}
