@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     blocking,
-    hold::{Held, HoldError, Holds},
+    hold::{Held, HoldError, HoldOptions, Holds},
     state::{Listed, Shard},
     upload::{Dialect, Phase, Timestamp, UploadId},
 };
@@ -93,7 +93,7 @@ impl Reaper {
     }
 
     /// Looks at every upload that has bytes outside of `files/`; only those can have been
-    /// interrupted.
+    /// interrupted: in the middle of a finish, or of their end.
     async fn resume_interrupted(&self) -> Result<(), HoldError> {
         let storage = self.holds.storage().clone();
         let uploads = blocking::run(move || storage.uploads()).await?;
@@ -129,8 +129,9 @@ impl Reaper {
 
     /// Every sign of life is a fact in the ledger, so a young ledger need not be opened.
     fn may_be_due(&self, changed: Timestamp, now: Timestamp) -> bool {
-        let expire_after = self.holds.options().expire_after;
-        changed.plus(expire_after.min(self.options.remember)) <= now
+        let HoldOptions { expire_after, keep_finished, .. } = *self.holds.options();
+        let soonest = expire_after.min(self.options.remember);
+        changed.plus(keep_finished.map_or(soonest, |keep| keep.min(soonest))) <= now
     }
 
     async fn sweep_batch(&self, batch: &[Listed], swept: &mut Swept) {
@@ -177,7 +178,8 @@ impl Reaper {
                 }
                 match holds.remove_orphan(&stored.id) {
                     Ok(()) => orphans = orphans.saturating_add(1),
-                    Err(HoldError::Busy | HoldError::Damaged(_)) => {}
+                    Err(HoldError::Busy) => clear_remains(&holds, &stored.id),
+                    Err(HoldError::Damaged(_)) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -213,12 +215,12 @@ enum Memory {
 fn sweep_held(held: Held, memory: Memory) -> Result<Fate, HoldError> {
     let record = held.record();
     let forget = match (record.phase(), record.finished()) {
-        (Phase::Finished, Some(file)) => held.storage().finished_size(&file.name)?.is_none(),
         (Phase::Expired | Phase::Corrupt, _) => memory == Memory::Faded,
         _ if held.is_expired() => {
             held.expire()?;
             return Ok(Fate::Expired);
         }
+        (Phase::Finished, Some(file)) => held.storage().finished_size(&file.name)?.is_none(),
         _ => false,
     };
     if !forget {
@@ -231,11 +233,24 @@ fn sweep_held(held: Held, memory: Memory) -> Result<Fate, HoldError> {
 /// Complete and unfinished, and nobody would ask: a publish that broke off, or the last byte of an
 /// offset client.
 fn is_interrupted(holds: &Holds, id: &UploadId) -> bool {
-    holds.look(id).is_ok_and(|look| {
-        let record = look.current.record;
-        let offset_client = record.manifest().dialect == Dialect::Tus;
-        record.phase() == Phase::Merging || (record.phase() == Phase::Received && offset_client)
-    })
+    let record = match holds.look(id) {
+        Ok(look) => look.current.record,
+        Err(HoldError::Expired) => {
+            clear_remains(holds, id);
+            return false;
+        }
+        Err(_) => return false,
+    };
+    let offset_client = record.manifest().dialect == Dialect::Tus;
+    record.phase() == Phase::Merging || (record.phase() == Phase::Received && offset_client)
+}
+
+/// Bytes that outlived the word that they are gone.
+fn clear_remains(holds: &Holds, id: &UploadId) {
+    match holds.remove_remains(id) {
+        Ok(()) | Err(HoldError::Busy | HoldError::Unknown | HoldError::Damaged(_)) => {}
+        Err(error) => tracing::error!(%id, %error, "could not remove an expired upload's bytes"),
+    }
 }
 
 fn millis(span: Duration) -> u64 {

@@ -17,6 +17,9 @@ use crate::{
 impl Held {
     /// Compares, repairs, and finds the tail.
     pub(super) fn reconcile(&mut self) -> Result<(), HoldError> {
+        if self.is_retiring()? {
+            return self.retire();
+        }
         match self.record().phase() {
             Phase::Finished | Phase::Expired | Phase::Terminated | Phase::Corrupt => {
                 return Ok(self.storage().remove_upload(self.id())?);

@@ -1,5 +1,7 @@
 //! What the broom takes, and what it leaves.
 
+mod finished;
+
 use std::{
     fs::File,
     sync::{Arc, Mutex},

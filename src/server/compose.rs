@@ -134,6 +134,7 @@ impl Options {
             epoch: 0,
             chunks_per_part: config.chunks_per_part.map_or(u64::MAX, std::num::NonZeroU64::get),
             expire_after: config.expire_after,
+            keep_finished: config.keep_finished,
         };
         let template: NameTemplate =
             config.name_template.parse().map_err(|error| setting("name-template", &error))?;
@@ -163,7 +164,12 @@ fn service_options(config: &Config) -> Result<ServiceOptions, StartError> {
     let max_size = config.max_size.map(Length::new).transpose();
     let max_size = max_size.map_err(|error| setting("max-size", &error))?;
     let links = Links { base, public };
-    let rules = Rules { base: links.base.clone(), max_size, ..Rules::default() };
+    let rules = Rules {
+        base: links.base.clone(),
+        max_size,
+        termination_disabled: config.disable_termination,
+        download_disabled: config.disable_download,
+    };
     Ok(ServiceOptions { rules, links, idle_timeout: config.idle_timeout })
 }
 

@@ -152,9 +152,9 @@ impl Service {
     ) -> Result<Response<ResponseBody>, Refusal> {
         let path = parts.uri.path();
         if let Some(request) = decode(parts, length, self.rules()) {
-            return self.tus(request, body).await;
+            return self.tus(request, &parts.headers, body).await;
         }
-        if let Some(route) = route(&parts.method, path) {
+        if let Some(route) = route(&parts.method, path, self.rules().deleting()) {
             return self.chunks(route, parts, length, body).await.map(render);
         }
         if path.strip_suffix('/').unwrap_or(path) == HEALTH {

@@ -46,6 +46,7 @@ pub(crate) struct Setup {
     pub(crate) verify: Verify,
     pub(crate) epoch: u64,
     pub(crate) expire_after: Duration,
+    pub(crate) keep_finished: Option<Duration>,
     pub(crate) patience: Duration,
 }
 
@@ -59,6 +60,7 @@ impl Default for Setup {
             verify: Verify::Trusted,
             epoch: 0,
             expire_after: Duration::from_hours(1),
+            keep_finished: None,
             patience: Duration::from_secs(3),
         }
     }
@@ -215,6 +217,7 @@ impl House {
             epoch: setup.epoch,
             chunks_per_part: setup.chunks_per_part,
             expire_after: setup.expire_after,
+            keep_finished: setup.keep_finished,
         };
         let locks = (Locks::new(setup.patience), files);
         let holds = Holds::new(state, storage, locks, Arc::new(clock.clone()), options);

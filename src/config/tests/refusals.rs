@@ -5,7 +5,7 @@ use crate::config::setting::variable_name;
 use crate::config::{Command, ConfigError};
 
 /// Option, wrong value, part of the reason.
-const WRONG: [(&str, &str, &str); 48] = [
+const WRONG: [(&str, &str, &str); 53] = [
     ("listen", "localhost:8080", "is not an IP address with a port"),
     ("listen", "8080", "is not an IP address with a port"),
     ("base-path", "/", "leaves no path"),
@@ -46,6 +46,11 @@ const WRONG: [(&str, &str, &str); 48] = [
     ("expire-after", "0s", "is less than 1ms"),
     ("expire-after", "11years", "is more than 3652 days"),
     ("expire-after", "18446744073709551615s1000ms", "is longer than 20 characters"),
+    ("disable-download", "yes", "is none of true, false"),
+    ("disable-termination", "1", "is none of true, false"),
+    ("keep-finished", "0s", "is less than 1ms"),
+    ("keep-finished", "none", "is not a time"),
+    ("keep-finished", "11years", "is more than 3652 days"),
     ("reap-every", "1ns", "is less than 1ms"),
     ("reap-every", "soon", "is not a time"),
     ("durability", "Complete", "is none of none, complete, ack"),

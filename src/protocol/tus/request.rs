@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 
 use super::{Creation, Patch, VERSION};
 use crate::{
-    protocol::{BasePath, BodyLength, Problem, headers},
+    protocol::{BasePath, BodyLength, Problem, chunks::Deleting, headers},
     upload::{Length, UploadId},
 };
 
@@ -76,6 +76,11 @@ fn request(parts: &Parts, body: BodyLength, rules: &Rules, rest: &str) -> Result
 }
 
 impl Rules {
+    /// May clients delete, in the other dialect too?
+    pub const fn deleting(&self) -> Deleting {
+        if self.termination_disabled { Deleting::Refused } else { Deleting::Allowed }
+    }
+
     fn upload_methods(&self) -> String {
         let mut methods = vec!["HEAD", "PATCH"];
         if !self.download_disabled {
