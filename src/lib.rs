@@ -46,6 +46,7 @@
 //! let locks = (lock::Locks::new(3 * second), Arc::new(lock::NoFileLocks) as Arc<_>);
 //! let rules = HoldOptions {
 //!     durability: Durability::None, epoch: 0, chunks_per_part: u64::MAX, expire_after: day,
+//!     keep_finished: None,
 //! };
 //! let (state, storage, clock) = (Arc::new(state), Arc::new(storage), Arc::new(SystemClock));
 //! let holds = Arc::new(Holds::new(state, storage, locks, clock, rules));

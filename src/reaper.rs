@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     blocking,
-    hold::{Held, HoldError, Holds},
+    hold::{Held, HoldError, HoldOptions, Holds},
     state::{Listed, Shard},
     upload::{Dialect, Phase, Record, Timestamp, UploadId},
 };
@@ -16,6 +16,11 @@ use crate::{
 const BATCH: usize = 64;
 /// The pause between two goes.
 const BREATH: Duration = Duration::from_millis(5);
+/// Within that time every ledger is looked at, also one that should have had nothing to sweep: its
+/// upload may have been busy when its time was over, its file may have been taken away.
+const THOROUGH_EVERY: Duration = Duration::from_hours(24);
+/// By how much an upload may expire later than its ledger's age says, at most.
+const GRAIN_MAX: Duration = Duration::from_secs(1);
 /// How old staged files and parts without a ledger must be before they count as left behind.
 const ABANDONED_AFTER: Duration = Duration::from_hours(1);
 
@@ -49,6 +54,40 @@ pub struct Reaper {
     /// Told of each upload whose finish a crash interrupted.
     resume: Box<dyn Fn(UploadId) + Send + Sync>,
     trigger: Arc<Notify>,
+    round: Round,
+}
+
+/// Which ledgers a sweep opens. Most are those of finished uploads, which have nothing to sweep for
+/// as long as they are kept: opened at each sweep, they would make it cost the more the longer a
+/// server is used.
+#[derive(Debug, Clone, Copy, Default)]
+struct Round {
+    /// When the sweep before this one began; none for the first, which looks at everything.
+    since: Option<Timestamp>,
+    /// The first shard whose turn it is to be looked at as a whole.
+    turn: u8,
+}
+
+impl Round {
+    /// Behind which moment a time must have run out for its ledger to be opened; `None` where that
+    /// does not matter. A sweep that comes a little early, or meets a busy upload, has two more.
+    fn after(self, shard: Shard, every: Duration) -> Option<Timestamp> {
+        let since = self.since?;
+        let grace = millis(every).saturating_mul(2).saturating_add(millis(GRAIN_MAX));
+        let in_turn = u64::from(shard.0.wrapping_sub(self.turn)) < in_turn(every);
+        (!in_turn).then(|| Timestamp::from_millis(since.millis().saturating_sub(grace)))
+    }
+
+    fn next(self, began: Timestamp, every: Duration) -> Self {
+        let step = u8::try_from(in_turn(every)).unwrap_or(u8::MAX);
+        Self { since: Some(began), turn: self.turn.wrapping_add(step) }
+    }
+}
+
+/// How many of the 256 shards one sweep looks at as a whole.
+fn in_turn(every: Duration) -> u64 {
+    let share = millis(every).saturating_mul(256) / millis(THOROUGH_EVERY);
+    share.saturating_add(1).min(256)
 }
 
 impl Reaper {
@@ -58,7 +97,8 @@ impl Reaper {
         options: ReaperOptions,
         resume: impl Fn(UploadId) + Send + Sync + 'static,
     ) -> Self {
-        Self { holds, options, resume: Box::new(resume), trigger: Arc::default() }
+        let (trigger, round) = (Arc::default(), Round::default());
+        Self { holds, options, resume: Box::new(resume), trigger, round }
     }
 
     /// Wakes the reaper before its time.
@@ -67,7 +107,7 @@ impl Reaper {
     }
 
     /// Sweeps until stopped. A sweep that fails is logged, and the next one comes at its time.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
         if let Err(error) = self.resume_interrupted().await {
             tracing::error!(%error, "could not look for interrupted finishes");
         }
@@ -93,7 +133,7 @@ impl Reaper {
     }
 
     /// Looks at every upload that has bytes outside of `files/`; only those can have been
-    /// interrupted.
+    /// interrupted: in the middle of a finish, or of their end.
     async fn resume_interrupted(&self) -> Result<(), HoldError> {
         let storage = self.holds.storage().clone();
         let uploads = blocking::run(move || storage.uploads()).await?;
@@ -109,28 +149,34 @@ impl Reaper {
         Ok(())
     }
 
-    /// One sweep over everything.
-    pub async fn sweep(&self) -> Result<Swept, HoldError> {
+    /// One sweep: over everything where it is the first, then over what has become due since.
+    pub async fn sweep(&mut self) -> Result<Swept, HoldError> {
+        let began = self.holds.now();
         let mut swept = Swept::default();
         for shard in Shard::all() {
             let state = self.holds.state().clone();
             let listed = blocking::run(move || state.list(shard)).await?;
-            let old = self.holds.now();
+            let after = self.round.after(shard, self.options.every);
+            let span = (after, self.holds.now());
             let due: Vec<Listed> =
-                listed.into_iter().filter(|l| self.may_be_due(l.changed, old)).collect();
+                listed.into_iter().filter(|l| self.may_be_due(l.changed, span)).collect();
             for batch in due.chunks(BATCH) {
                 self.sweep_batch(batch, &mut swept).await;
                 time::sleep(BREATH).await;
             }
         }
         self.sweep_left_behind(&mut swept).await?;
+        self.round = self.round.next(began, self.options.every);
         Ok(swept)
     }
 
-    /// Every sign of life is a fact in the ledger, so a young ledger need not be opened.
-    fn may_be_due(&self, changed: Timestamp, now: Timestamp) -> bool {
-        let expire_after = self.holds.options().expire_after;
-        changed.plus(expire_after.min(self.options.remember)) <= now
+    /// Every sign of life is a fact in the ledger, so only one whose last fact is as old as one of
+    /// the times that we keep need be opened, and that once.
+    fn may_be_due(&self, changed: Timestamp, (after, now): (Option<Timestamp>, Timestamp)) -> bool {
+        let HoldOptions { expire_after, keep_finished, .. } = *self.holds.options();
+        let times = [Some(expire_after), Some(self.options.remember), keep_finished];
+        let ends = times.into_iter().flatten().map(|time| changed.plus(time));
+        ends.into_iter().any(|end| end <= now && after.is_none_or(|after| end > after))
     }
 
     async fn sweep_batch(&self, batch: &[Listed], swept: &mut Swept) {
@@ -177,7 +223,8 @@ impl Reaper {
                 }
                 match holds.remove_orphan(&stored.id) {
                     Ok(()) => orphans = orphans.saturating_add(1),
-                    Err(HoldError::Busy | HoldError::Damaged(_)) => {}
+                    Err(HoldError::Busy) => clear_remains(&holds, &stored.id),
+                    Err(HoldError::Damaged(_)) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -213,12 +260,12 @@ enum Memory {
 fn sweep_held(held: Held, memory: Memory) -> Result<Fate, HoldError> {
     let record = held.record();
     let forget = match (record.phase(), record.finished()) {
-        (Phase::Finished, Some(file)) => held.storage().finished_size(&file.name)?.is_none(),
         (Phase::Expired | Phase::Corrupt, _) => memory == Memory::Faded,
         _ if held.is_expired() => {
             held.expire()?;
             return Ok(Fate::Expired);
         }
+        (Phase::Finished, Some(file)) => held.storage().finished_size(&file.name)?.is_none(),
         _ => false,
     };
     if !forget {
@@ -231,17 +278,28 @@ fn sweep_held(held: Held, memory: Memory) -> Result<Fate, HoldError> {
 /// Complete and unfinished, and nobody would ask: a publish that broke off, or the last byte of an
 /// offset client.
 fn is_interrupted(holds: &Holds, id: &UploadId) -> bool {
-    holds.look(id).is_ok_and(|look| {
-        let record = look.current.record;
-        if record.manifest().parts().is_some() {
-            return is_interrupted_final(&record);
-        }
-        if record.manifest().is_partial() {
+    let record = match holds.look(id) {
+        Ok(look) => look.current.record,
+        Err(HoldError::Expired) => {
+            clear_remains(holds, id);
             return false;
         }
-        let offset_client = record.manifest().dialect == Dialect::Tus;
-        record.phase() == Phase::Merging || (record.phase() == Phase::Received && offset_client)
-    })
+        Err(_) => return false,
+    };
+    if record.manifest().parts().is_some() {
+        return is_interrupted_final(&record);
+    }
+    let offset_client =
+        record.manifest().dialect == Dialect::Tus && !record.manifest().is_partial();
+    record.phase() == Phase::Merging || (record.phase() == Phase::Received && offset_client)
+}
+
+/// Bytes that outlived the word that they are gone.
+fn clear_remains(holds: &Holds, id: &UploadId) {
+    match holds.remove_remains(id) {
+        Ok(()) | Err(HoldError::Busy | HoldError::Unknown | HoldError::Damaged(_)) => {}
+        Err(error) => tracing::error!(%id, %error, "could not remove an expired upload's bytes"),
+    }
 }
 
 /// A final upload that its client was told to wait for, that has all bytes, or that lacks digests.

@@ -189,11 +189,32 @@ pub struct Options {
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = LIMITS)]
     pub(super) idle_timeout: Setting,
 
+    /// Refuse to hand out finished files
+    ///
+    /// GET of an upload is then answered 405: files are fetched some other way.
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true")]
+    #[arg(num_args = 0..=1, require_equals = true, help_heading = LIMITS)]
+    pub(super) disable_download: Setting,
+
+    /// Refuse to delete uploads that clients want to be rid of
+    ///
+    /// DELETE is then answered 405, in both protocols, and the tus extension is not announced.
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true")]
+    #[arg(num_args = 0..=1, require_equals = true, help_heading = LIMITS)]
+    pub(super) disable_termination: Setting,
+
     /// How long an unfinished upload is kept
     ///
-    /// Counted anew with every byte that is stored. Finished files stay until they are deleted.
+    /// Counted anew with every byte that is stored.
     #[arg(long, value_name = "TIME", default_value = "24h", help_heading = LIFETIME)]
     pub(super) expire_after: Setting,
+
+    /// How long a finished file is kept
+    ///
+    /// Counted from the moment it was finished; then it is removed. With `forever` it stays until
+    /// it is deleted.
+    #[arg(long, value_name = "TIME", default_value = "forever", help_heading = LIFETIME)]
+    pub(super) keep_finished: Setting,
 
     /// How often expired uploads are looked for
     #[arg(long, value_name = "TIME", default_value = "30m", help_heading = LIFETIME)]

@@ -78,7 +78,18 @@ pub(super) const MEMORY_BUDGET: Kind<u64> =
 
 pub(super) const IDLE_TIMEOUT: Kind<Duration> = Kind { example: "30s", parse: nonzero_duration };
 
+pub(super) const DISABLE_DOWNLOAD: Kind<bool> = Kind { example: "true", parse: truth };
+
+pub(super) const DISABLE_TERMINATION: Kind<bool> = Kind { example: "true", parse: truth };
+
 pub(super) const EXPIRE_AFTER: Kind<Duration> = Kind { example: "24h", parse: nonzero_duration };
+
+pub(super) const KEEP_FINISHED: Kind<Option<Duration>> = Kind {
+    example: "90d",
+    parse: |text| {
+        if text == "forever" { Ok(None) } else { nonzero_duration(text).map(Some) }
+    },
+};
 
 pub(super) const REAP_EVERY: Kind<Duration> = Kind { example: "30m", parse: nonzero_duration };
 

@@ -80,8 +80,14 @@ pub struct Config {
     pub memory_budget: u64,
     /// How long a client may be silent within a request; from 1 ms to ten years.
     pub idle_timeout: Duration,
+    /// Whether GET of an upload is refused.
+    pub disable_download: bool,
+    /// Whether DELETE is refused, in both protocols.
+    pub disable_termination: bool,
     /// How long an unfinished upload is kept; from 1 ms to ten years.
     pub expire_after: Duration,
+    /// How long a finished file is kept; from 1 ms to ten years, or `None` for ever.
+    pub keep_finished: Option<Duration>,
     /// Pause between two looks for expired uploads; from 1 ms to ten years.
     pub reap_every: Duration,
     /// What survives a power loss.
@@ -161,7 +167,22 @@ impl Config {
                 &kind::MEMORY_BUDGET,
             )?,
             idle_timeout: from.read(typed.idle_timeout, file.idle_timeout, &kind::IDLE_TIMEOUT)?,
+            disable_download: from.read(
+                typed.disable_download,
+                file.disable_download,
+                &kind::DISABLE_DOWNLOAD,
+            )?,
+            disable_termination: from.read(
+                typed.disable_termination,
+                file.disable_termination,
+                &kind::DISABLE_TERMINATION,
+            )?,
             expire_after: from.read(typed.expire_after, file.expire_after, &kind::EXPIRE_AFTER)?,
+            keep_finished: from.read(
+                typed.keep_finished,
+                file.keep_finished,
+                &kind::KEEP_FINISHED,
+            )?,
             reap_every: from.read(typed.reap_every, file.reap_every, &kind::REAP_EVERY)?,
             durability: from.read(typed.durability, file.durability, &kind::DURABILITY)?,
             verify_on_merge: from.read(

@@ -12,8 +12,8 @@ use crate::{
     state::Versioned,
     storage::{Blob, Staged, Storage},
     upload::{
-        ChunkIndex, Fact, LawError, Length, Offset, OutOfRange, PartId, Record, Sha256Digest,
-        Stamped, Timestamp, UploadId,
+        ChunkIndex, Fact, LawError, Length, Offset, OutOfRange, PartId, Phase, Record,
+        Sha256Digest, Stamped, Timestamp, UploadId,
     },
 };
 
@@ -455,8 +455,32 @@ impl Held {
     pub fn expire(mut self) -> Result<(), HoldError> {
         self.certainty = Certainty::InDoubt;
         self.tail = None;
+        if self.record().finished().is_some() {
+            return self.retire();
+        }
         self.storage().remove_upload(self.id())?;
         self.commit([Fact::Expired], Flush::Lazy)
+    }
+
+    /// Removes a finished file whose time is over, in steps that each leave a trace: out of sight
+    /// into the upload's own folder, then the fact, then the bytes. Were it removed under its name,
+    /// nobody could tell after a crash whether that name is still this upload's.
+    pub(super) fn retire(&mut self) -> Result<(), HoldError> {
+        let flush = self.durability().of_finish();
+        let id = self.id().clone();
+        if let Some(finished) = self.record().finished()
+            && !self.holds.is_withdrawn(&id)?
+        {
+            self.storage().withdraw(&finished.name, &id, PartId::WITHDRAWN, flush)?;
+        }
+        self.commit([Fact::Expired], flush)?;
+        Ok(self.storage().remove_upload(&id)?)
+    }
+
+    /// Did a crash interrupt [`Held::retire`]?
+    pub(super) fn is_retiring(&self) -> io::Result<bool> {
+        let finished = self.record().phase() == Phase::Finished;
+        Ok(finished && self.holds.is_withdrawn(self.id())?)
     }
 
     /// What memory says of the bytes may be wrong: the next holder compares ledger and parts again.
@@ -481,6 +505,9 @@ impl Held {
     pub fn forget(mut self) -> Result<UploadGuard, HoldError> {
         self.certainty = Certainty::InDoubt;
         self.tail = None;
+        if self.is_expired() && self.record().finished().is_some() {
+            self.retire()?;
+        }
         let id = self.id().clone();
         self.holds.remove_files(self.record())?;
         self.holds.state().forget(&id)?;

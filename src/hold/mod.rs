@@ -34,7 +34,9 @@ use crate::{
     lock::{FileLock, LockError, Locks, Manner, ProcessLocks, UploadGuard},
     state::{State, StateError, Version, Versioned},
     storage::Storage,
-    upload::{ChunkIndex, LawError, Manifest, OutOfRange, Phase, Record, Timestamp, UploadId},
+    upload::{
+        ChunkIndex, LawError, Manifest, OutOfRange, PartId, Phase, Record, Timestamp, UploadId,
+    },
 };
 
 /// How long to wait before another process is asked again whether it still holds an upload.
@@ -54,6 +56,8 @@ pub struct HoldOptions {
     pub chunks_per_part: u64,
     /// How long an unfinished upload lives without new bytes.
     pub expire_after: Duration,
+    /// How long a finished file is kept; `None` for ever.
+    pub keep_finished: Option<Duration>,
 }
 
 /// Why an upload could not be had, or changed.
@@ -245,7 +249,9 @@ impl Holds {
     fn remove_files(&self, record: &Record) -> Result<(), HoldError> {
         let id = &record.manifest().id;
         if let Some(finished) = record.finished() {
-            self.storage.remove_finished(&finished.name)?;
+            if !self.is_withdrawn(id)? {
+                self.storage.remove_finished(&finished.name)?;
+            }
         } else if let Some(name) = record.merging() {
             let first = record.chunks().get(ChunkIndex::ZERO).map(|sealed| sealed.part);
             let there = first.map(|part| self.storage.part_size(id, part)).transpose()?;
@@ -259,6 +265,12 @@ impl Holds {
         Ok(self.storage.remove_upload(id)?)
     }
 
+    /// Is the finished file out of sight already, because the upload is about to end? Then its name
+    /// may be another's.
+    fn is_withdrawn(&self, id: &UploadId) -> io::Result<bool> {
+        Ok(self.storage.part_size(id, PartId::WITHDRAWN)?.is_some())
+    }
+
     /// Removes parts that have no ledger, if nobody is about to begin that upload.
     pub fn remove_orphan(&self, id: &UploadId) -> Result<(), HoldError> {
         let Some(_guard) = self.locks.try_take(id) else { return Err(HoldError::Busy) };
@@ -266,6 +278,17 @@ impl Holds {
             Err(StateError::Unknown) => Ok(self.storage.remove_upload(id)?),
             Ok(_) => Err(HoldError::Busy),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes the bytes that a crash left of an upload whose expiry is written down; leaves any
+    /// other alone.
+    pub fn remove_remains(&self, id: &UploadId) -> Result<(), HoldError> {
+        let Some(_guard) = self.locks.try_take(id) else { return Err(HoldError::Busy) };
+        let _lock = self.lock_file(id)?;
+        match self.state.load(id)?.record.phase() {
+            Phase::Expired => Ok(self.storage.remove_upload(id)?),
+            _ => Ok(()),
         }
     }
 
@@ -280,11 +303,19 @@ impl Holds {
         if self.is_lost(record)? { Err(HoldError::Unknown) } else { Ok(()) }
     }
 
-    /// Has the deadline of an unfinished upload passed, swept or not?
+    /// Has the deadline passed, of an unfinished upload or of a finished file, swept or not?
     fn has_expired(&self, record: &Record) -> bool {
-        let deadline = self.deadline(record.last_activity());
-        let passed = deadline.plus(self.touch_grain()) <= self.now();
-        record.phase() == Phase::Expired || (record.phase().takes_bytes() && passed)
+        let now = self.now();
+        match (record.phase(), record.finished()) {
+            (Phase::Expired, _) => true,
+            (Phase::Finished, Some(file)) => {
+                self.options.keep_finished.is_some_and(|keep| file.at.plus(keep) <= now)
+            }
+            (phase, _) => {
+                let deadline = self.deadline(record.last_activity());
+                phase.takes_bytes() && deadline.plus(self.touch_grain()) <= now
+            }
+        }
     }
 
     /// A finished upload without its file was being deleted when the process died.

@@ -17,6 +17,9 @@ use crate::{
 impl Held {
     /// Compares, repairs, and finds the tail.
     pub(super) fn reconcile(&mut self) -> Result<(), HoldError> {
+        if self.is_retiring()? {
+            return self.retire();
+        }
         match self.record().phase() {
             // Its folder stays until its digests are taken.
             Phase::Finished if self.lacks_digests() => return Ok(()),

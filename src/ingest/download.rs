@@ -1,6 +1,6 @@
 //! Finished files, for reading. Readers take no lock.
 
-use std::{io, sync::Arc};
+use std::{io, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
@@ -23,7 +23,8 @@ pub struct Download {
     /// The file.
     pub finished: Finished,
     blob: Arc<dyn Blob>,
-    at: u64,
+    /// What is still to be read.
+    span: Range<u64>,
 }
 
 impl Ingest {
@@ -41,27 +42,34 @@ impl Ingest {
                 }
                 Err(error) => return Err(HoldError::Io(error).into()),
             };
-            Ok(Download { record, finished, blob, at: 0 })
+            let span = 0..finished.length.get();
+            Ok(Download { record, finished, blob, span })
         })
         .await
     }
 }
 
 impl Download {
-    /// The next bytes; `None` at the end.
+    /// Reads these bytes from now on, not the whole file.
+    pub const fn seek(&mut self, span: Range<u64>) {
+        self.span = span;
+    }
+
+    /// The next bytes, at most 256 KiB; `None` at the end.
     pub async fn next(&mut self) -> Option<io::Result<Bytes>> {
-        let left = self.finished.length.get().saturating_sub(self.at).min(READ);
+        let at = self.span.start;
+        let left = self.span.end.saturating_sub(at).min(READ);
         if left == 0 {
             return None;
         }
-        let (blob, at) = (self.blob.clone(), self.at);
+        let blob = self.blob.clone();
         let read = blocking::run(move || {
             let mut bytes = vec![0; usize::try_from(left).map_err(io::Error::other)?];
             blob.read_at(&mut bytes, at)?;
             Ok(Bytes::from(bytes))
         })
         .await;
-        self.at = self.at.saturating_add(left);
+        self.span.start = at.saturating_add(left);
         Some(read)
     }
 }

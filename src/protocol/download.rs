@@ -1,17 +1,26 @@
-//! GET of a finished file: the head of the answer, which lets no stranger's file run as a page of
-//! ours.
+//! GET of a finished file: whether, and which of its bytes; and a head that lets no stranger's file
+//! run as a page of ours.
 
+mod condition;
+mod range;
 #[cfg(test)]
 mod tests;
 
-use http::{HeaderMap, HeaderValue, Response, header};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+pub use self::range::{Boundary, Piece};
+use self::{
+    condition::{Validators, Verdict},
+    range::Selection,
+};
 use super::{
-    headers::{TUS_RESUMABLE, ascii, essence, number},
+    Problem,
+    headers::{REPR_DIGEST, TUS_RESUMABLE, ascii, essence, number},
     tus,
 };
-use crate::upload::{Finished, Manifest, is_invisible};
+use crate::upload::{Finished, Manifest, Sha256Digest, is_invisible};
 
 /// A finished file, as it is offered to whoever fetches it.
 #[derive(Debug, Clone, Copy)]
@@ -20,30 +29,90 @@ pub struct Download<'a> {
     pub manifest: &'a Manifest,
     /// What it became.
     pub finished: &'a Finished,
+    /// The SHA-256 of the whole file, where somebody has computed it.
+    pub sha256: Option<Sha256Digest>,
 }
 
 impl Download<'_> {
-    /// The head of a 200 with the whole file.
-    pub fn head(&self) -> Response<()> {
-        let mut response = Response::new(());
+    /// The answer to a GET with these headers: 200, 206 or 304, whose body is the pieces in their
+    /// order; else 412 or 416. Preconditions come first, in the order of RFC 9110 §13.2.2, then
+    /// `Range`, where `If-Range` holds (§14.2).
+    ///
+    /// `boundary` stands between several ranges; it must be one that nobody can foresee.
+    pub fn answer(
+        &self,
+        asked: &HeaderMap,
+        boundary: &Boundary,
+    ) -> Result<Response<Vec<Piece>>, Problem> {
+        let validators = Validators::new(self.etag(), self.finished.at);
+        match validators.judge(asked) {
+            Verdict::Failed => return Err(Problem::PreconditionFailed { stored: None }),
+            Verdict::NotModified => return Ok(self.not_modified()),
+            Verdict::Holds => {}
+        }
+        let length = self.finished.length;
+        let selection = match validators.range(asked) {
+            Some(range) => Selection::of(range, length),
+            None => Selection::Whole,
+        };
+        let (media_type, _) = presentation(self.manifest.media_type.as_deref());
+        let mut response = Response::new(Vec::new());
         self.write(response.headers_mut());
+        match selection {
+            Selection::Unsatisfiable => return Err(Problem::RangeNotSatisfiable { length }),
+            Selection::Whole => response.body_mut().push(Piece::File(0..length.get())),
+            Selection::One(span) => {
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                let range = range::content_range(&span, length);
+                response.headers_mut().insert(header::CONTENT_RANGE, ascii(&range));
+                response.body_mut().push(Piece::File(span));
+            }
+            Selection::Several(spans) => {
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                let headers = response.headers_mut();
+                headers.insert(header::CONTENT_TYPE, ascii(&boundary.media_type()));
+                *response.body_mut() = range::multipart(&spans, length, &media_type, boundary);
+            }
+        }
+        let bytes = response.body().iter().map(Piece::len).fold(0, u64::saturating_add);
+        response.headers_mut().insert(header::CONTENT_LENGTH, number(bytes));
+        Ok(response)
+    }
+
+    /// What a 200 would tell for caches, and no more (RFC 9110 §15.4.5).
+    fn not_modified(&self) -> Response<Vec<Piece>> {
+        let mut response = Response::new(Vec::new());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        let headers = response.headers_mut();
+        headers.insert(TUS_RESUMABLE, HeaderValue::from_static(tus::VERSION));
+        self.write_validators(headers);
         response
     }
 
     fn write(&self, headers: &mut HeaderMap) {
         let (media_type, disposition) = presentation(self.manifest.media_type.as_deref());
-        let modified = httpdate::fmt_http_date(self.finished.at.to_system_time());
         headers.insert(TUS_RESUMABLE, HeaderValue::from_static(tus::VERSION));
-        headers.insert(header::CONTENT_LENGTH, number(self.finished.length.get()));
         headers.insert(header::CONTENT_TYPE, ascii(&media_type));
         headers.insert(header::CONTENT_DISPOSITION, self.disposition(disposition));
-        headers.insert(header::ETAG, ascii(&self.etag()));
-        headers.insert(header::LAST_MODIFIED, ascii(&modified));
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        self.write_validators(headers);
+        if let Some(digest) = &self.sha256 {
+            // Of the whole file, also where only some of it is sent (RFC 9530 §3).
+            let value = format!("sha-256=:{}:", STANDARD.encode(digest.bytes()));
+            headers.insert(REPR_DIGEST, ascii(&value));
+        }
     }
 
-    /// A strong validator (RFC 9110 §8.8.3) that outlives a restart: the composite digest, or else
-    /// the upload and the millisecond in which it was finished.
+    fn write_validators(&self, headers: &mut HeaderMap) {
+        let modified = httpdate::fmt_http_date(self.finished.at.to_system_time());
+        headers.insert(header::ETAG, ascii(&self.etag()));
+        headers.insert(header::LAST_MODIFIED, ascii(&modified));
+    }
+
+    /// A strong validator (RFC 9110 §8.8.3) that outlives a restart: the composite digest where it
+    /// was known when the upload was finished, or else the upload and the millisecond of that. Both
+    /// never change afterwards.
     pub fn etag(&self) -> String {
         // The composite of joined bytes comes later than the first download.
         let composite = self.finished.composite.filter(|_| self.manifest.parts().is_none());

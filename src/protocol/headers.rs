@@ -21,6 +21,8 @@ pub const CONTENT_MD5: &str = "Content-MD5";
 pub const IF_MATCH: &str = "If-Match";
 /// `If-None-Match`.
 pub const IF_NONE_MATCH: &str = "If-None-Match";
+/// `Repr-Digest` (RFC 9530 §3).
+pub const REPR_DIGEST: &str = "Repr-Digest";
 /// `sha256`, a header of the chunk flow.
 pub const SHA256: &str = "sha256";
 /// `Tus-Extension`.

@@ -1,5 +1,7 @@
 //! What the broom takes, and what it leaves.
 
+mod finished;
+
 use std::{
     fs::File,
     sync::{Arc, Mutex},
@@ -33,6 +35,67 @@ fn reaper(bench: &Bench) -> (Reaper, Arc<Mutex<Vec<UploadId>>>) {
 
 async fn sweep(bench: &Bench) -> Swept {
     reaper(bench).0.sweep().await.unwrap()
+}
+
+/// A sweep every half an hour, of which the first has been.
+async fn regular(bench: &Bench) -> Reaper {
+    let options = ReaperOptions { every: Duration::from_mins(30), remember: DAY };
+    let mut reaper = Reaper::new(bench.holds.clone(), options, |_| {});
+    reaper.sweep().await.unwrap();
+    reaper
+}
+
+#[tokio::test]
+async fn a_finished_ledger_is_opened_once_a_day() {
+    let bench = Bench::memory();
+    let mut names = Vec::new();
+    for salt in 0..40 {
+        let id = bench.create(Some(14)).await;
+        bench.push(&id, 0, &content(14, salt)).await.unwrap();
+        names.push(bench.status(&id).await.record.finished().unwrap().name.clone());
+    }
+    bench.clock.advance(DAY * 10);
+    let mut reaper = regular(&bench).await;
+    // Whose ledgers are opened is seen by those that are forgotten.
+    for name in &names {
+        bench.storage().remove_finished(name).unwrap();
+    }
+    let mut forgotten = Vec::new();
+    for _ in 0..48 {
+        bench.clock.advance(Duration::from_mins(30));
+        forgotten.push(reaper.sweep().await.unwrap().forgotten);
+    }
+    assert_eq!(forgotten.iter().sum::<usize>(), 40, "{forgotten:?}");
+    assert!(forgotten.iter().all(|count| *count <= 10), "{forgotten:?}");
+}
+
+#[tokio::test]
+async fn what_becomes_due_is_swept_at_the_next_occasion() {
+    let bench = Bench::memory_with(|setup| setup.keep_finished = Some(DAY * 3));
+    let mut reaper = regular(&bench).await;
+    let ids = [bench.create(Some(14)).await, bench.create(Some(14)).await];
+    bench.push(&ids[1], 0, &content(14, 1)).await.unwrap();
+    let mut ends = Vec::new();
+    for half_hour in 1..=200 {
+        bench.clock.advance(Duration::from_mins(30));
+        let swept = reaper.sweep().await.unwrap();
+        ends.extend((swept != NOTHING).then_some((half_hour, swept.expired, swept.forgotten)));
+    }
+    // After an hour and a grain; a day later; after three days; a day later.
+    assert_eq!(ends, [(3, 1, 0), (51, 0, 1), (144, 1, 0), (192, 0, 1)]);
+}
+
+#[tokio::test]
+async fn a_busy_upload_is_swept_later() {
+    let bench = Bench::memory();
+    let mut reaper = regular(&bench).await;
+    let id = bench.create(Some(14)).await;
+    let held = bench.holds.take(&id, Manner::Asking).await.unwrap();
+    bench.clock.advance(Duration::from_hours(2));
+    assert_eq!(reaper.sweep().await.unwrap(), NOTHING);
+    drop(held);
+    bench.clock.advance(Duration::from_mins(30));
+    assert_eq!(reaper.sweep().await.unwrap(), Swept { expired: 1, ..NOTHING });
 }
 
 /// Sets a ledger's age, which the file system tells by the machine's clock.

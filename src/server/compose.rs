@@ -134,6 +134,7 @@ impl Options {
             epoch: 0,
             chunks_per_part: config.chunks_per_part.map_or(u64::MAX, std::num::NonZeroU64::get),
             expire_after: config.expire_after,
+            keep_finished: config.keep_finished,
         };
         let template: NameTemplate =
             config.name_template.parse().map_err(|error| setting("name-template", &error))?;
@@ -169,7 +170,12 @@ fn service_options(config: &Config) -> Result<ServiceOptions, StartError> {
     let public = public.map_err(|error| setting("public-url", &error))?;
     let max_size = max_size(config)?;
     let links = Links { base, public };
-    let rules = Rules { base: links.base.clone(), max_size, ..Rules::default() };
+    let rules = Rules {
+        base: links.base.clone(),
+        max_size,
+        termination_disabled: config.disable_termination,
+        download_disabled: config.disable_download,
+    };
     let (cors, proxies) = (cors(config)?, Proxies::new(config.behind_proxy.clone()));
     Ok(ServiceOptions { rules, links, cors, proxies, idle_timeout: config.idle_timeout })
 }

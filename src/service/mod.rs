@@ -161,13 +161,13 @@ impl Service {
     ) -> Result<Response<ResponseBody>, Refusal> {
         let path = parts.uri.path();
         if let Some(request) = decode(parts, length, self.rules()) {
-            return self.tus(request, body).await;
+            return self.tus(request, &parts.headers, body).await;
         }
         // Under the base it is an OPTIONS of tus, which is answered as well as this.
         if let Some(answer) = self.0.options.cors.preflight(parts) {
             return Ok(render(answer));
         }
-        if let Some(route) = route(&parts.method, path) {
+        if let Some(route) = route(&parts.method, path, self.rules().deleting()) {
             return self.chunks(route, parts, length, body).await.map(render);
         }
         if path.strip_suffix('/').unwrap_or(path) == HEALTH {

@@ -13,7 +13,10 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::{sync::mpsc, time};
 use tokio_util::task::TaskTracker;
 
-use crate::{ingest::Download, protocol::Answer};
+use crate::{
+    ingest::Download,
+    protocol::{Answer, download::Piece},
+};
 
 /// Blocks of a file that are read ahead of a client.
 const AHEAD: usize = 1;
@@ -41,20 +44,43 @@ impl ResponseBody {
         Self(Kind::Whole(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty())))
     }
 
-    /// A finished file, read block by block as fast as the client takes it.
-    pub(super) fn file(mut download: Download, tasks: &TaskTracker) -> Self {
+    /// Pieces of a finished file, read block by block as fast as the client takes them.
+    pub(super) fn file(download: Download, pieces: Vec<Piece>, tasks: &TaskTracker) -> Self {
+        let left = pieces.iter().map(Piece::len).fold(0, u64::saturating_add);
+        if left == 0 {
+            return Self::empty();
+        }
         let (sender, blocks) = mpsc::channel(AHEAD);
-        let left = download.finished.length.get();
-        tasks.spawn(async move {
-            while let Some(block) = download.next().await {
-                // Without a taker the client is gone, or does not read any more.
-                if !matches!(time::timeout(STALL_MAX, sender.send(block)).await, Ok(Ok(()))) {
-                    return;
-                }
-            }
-        });
+        // Ends early where the client is gone, or does not read any more.
+        tasks.spawn(async move { send_all(download, pieces, &Blocks(sender)).await });
         Self(Kind::File { blocks, left })
     }
+}
+
+/// Where blocks go.
+struct Blocks(mpsc::Sender<io::Result<Bytes>>);
+
+impl Blocks {
+    /// `None` where nobody takes it.
+    async fn send(&self, block: io::Result<Bytes>) -> Option<()> {
+        let sent = time::timeout(STALL_MAX, self.0.send(block)).await;
+        matches!(sent, Ok(Ok(()))).then_some(())
+    }
+}
+
+async fn send_all(mut download: Download, pieces: Vec<Piece>, blocks: &Blocks) -> Option<()> {
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => blocks.send(Ok(text.into())).await?,
+            Piece::File(span) => {
+                download.seek(span);
+                while let Some(block) = download.next().await {
+                    blocks.send(block).await?;
+                }
+            }
+        }
+    }
+    Some(())
 }
 
 /// An answer of the protocol as one of hyper's.

@@ -1,6 +1,8 @@
 //! tus 1.0.0: each request of the dialect, run.
 
-use http::Response;
+use std::io;
+
+use http::{HeaderMap, Response};
 
 use super::{
     Service,
@@ -9,11 +11,13 @@ use super::{
     response::{ResponseBody, render},
 };
 use crate::{
-    ingest::{Append, Appended, End, IngestError, NewFinal, NewUpload, NoBytes, Source, View},
+    ingest::{
+        Append, Appended, End, HoldError, IngestError, NewFinal, NewUpload, NoBytes, Source, View,
+    },
     protocol::{
         Answer, BodyLength, Problem,
         address::Link,
-        download,
+        download::{self, Boundary},
         tus::{
             Creation, FinalCreation, Patch, Request,
             answer::{self, Progress, Rest},
@@ -28,6 +32,7 @@ impl Service {
     pub(super) async fn tus(
         &self,
         request: Result<Request, Problem>,
+        asked: &HeaderMap,
         body: &mut RequestBody,
     ) -> Outcome<Response<ResponseBody>> {
         let request = match request {
@@ -44,7 +49,7 @@ impl Service {
             Request::Head(id) => self.head(&id).await,
             Request::Patch(id, patch) => self.patch(id, patch, body).await,
             Request::Delete(id) => self.terminate(&id).await,
-            Request::Get(id) => match self.get(&id).await {
+            Request::Get(id) => match self.get(&id, asked).await {
                 Ok(response) => return Ok(response),
                 Err(refusal) => Err(refusal),
             },
@@ -186,11 +191,15 @@ impl Service {
         Ok(answer::deleted())
     }
 
-    async fn get(&self, id: &UploadId) -> Outcome<Response<ResponseBody>> {
+    async fn get(&self, id: &UploadId, asked: &HeaderMap) -> Outcome<Response<ResponseBody>> {
         let download = self.ingest().download(id).await.map_err(plain)?;
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| HoldError::Io(io::Error::other(error)))?;
         let (manifest, finished) = (download.record.manifest(), &download.finished);
-        let head = download::Download { manifest, finished }.head();
-        Ok(head.map(|()| ResponseBody::file(download, self.tasks())))
+        let sha256 = download.record.sha256();
+        let file = download::Download { manifest, finished, sha256 };
+        let answer = file.answer(asked, &Boundary::new(random))?;
+        Ok(answer.map(|pieces| ResponseBody::file(download, pieces, self.tasks())))
     }
 }
 

@@ -108,6 +108,8 @@ contract!(
     publishing_what_is_not_there_takes_no_name,
     a_finished_file_is_for_reading,
     a_removed_finished_file_stays_readable_where_it_is_open,
+    withdrawing_gives_the_bytes_back_to_their_upload,
+    withdrawing_what_is_not_there_leaves_no_folder,
     removing_twice_is_no_error,
     removing_an_upload_leaves_others_and_finished_files,
     uploads_are_listed_while_they_have_a_folder,
@@ -285,6 +287,32 @@ fn a_removed_finished_file_stays_readable_where_it_is_open(storage: &dyn Storage
     storage.remove_finished(&name("a")).unwrap();
     assert_eq!(content(blob.as_ref()), b"hello");
     assert_eq!(kind(storage.open_finished(&name("a"))), Some(ErrorKind::NotFound));
+}
+
+fn withdrawing_gives_the_bytes_back_to_their_upload(storage: &dyn Storage, flush: Flush) {
+    put(storage, &id(1), part(0), b"hello", flush);
+    storage.publish(&id(1), part(0), &name("a"), flush).unwrap();
+    storage.remove_upload(&id(1)).unwrap();
+    let open = storage.open_finished(&name("a")).unwrap();
+    storage.withdraw(&name("a"), &id(1), PartId::WITHDRAWN, flush).unwrap();
+    assert_eq!(kind(storage.open_finished(&name("a"))), Some(ErrorKind::NotFound));
+    assert_eq!(storage.part_size(&id(1), PartId::WITHDRAWN).unwrap(), Some(5));
+    assert_eq!(content(open.as_ref()), b"hello");
+
+    // The name is free, and whoever has it now keeps it.
+    put(storage, &id(2), part(0), b"other", flush);
+    storage.publish(&id(2), part(0), &name("a"), flush).unwrap();
+    let again = storage.withdraw(&name("a"), &id(1), PartId::WITHDRAWN, flush);
+    assert_eq!(kind(again), Some(ErrorKind::AlreadyExists));
+    assert_eq!(content(storage.open_finished(&name("a")).unwrap().as_ref()), b"other");
+    storage.remove_upload(&id(1)).unwrap();
+    assert_eq!(storage.parts(&id(1)).unwrap(), []);
+    assert_eq!(content(open.as_ref()), b"hello");
+}
+
+fn withdrawing_what_is_not_there_leaves_no_folder(storage: &dyn Storage, flush: Flush) {
+    storage.withdraw(&name("a"), &id(1), PartId::WITHDRAWN, flush).unwrap();
+    assert_eq!(storage.uploads().unwrap(), []);
 }
 
 fn removing_twice_is_no_error(storage: &dyn Storage, flush: Flush) {

@@ -130,6 +130,17 @@ impl<S: Storage> Storage for FaultStorage<S> {
         self.inner.remove_finished(name)
     }
 
+    fn withdraw(
+        &self,
+        name: &FinalName,
+        id: &UploadId,
+        part: PartId,
+        flush: Flush,
+    ) -> io::Result<()> {
+        self.faults.enter(Operation::Withdraw)?;
+        self.inner.withdraw(name, id, part, flush)
+    }
+
     fn uploads(&self) -> io::Result<Vec<StoredUpload>> {
         self.faults.enter(Operation::Uploads)?;
         self.inner.uploads()

@@ -237,6 +237,23 @@ impl Storage for LocalStorage {
         Ok(())
     }
 
+    fn withdraw(
+        &self,
+        name: &FinalName,
+        id: &UploadId,
+        part: PartId,
+        flush: Flush,
+    ) -> io::Result<()> {
+        let from = self.finished(name);
+        // Whatever else has the name by now is not ours.
+        if plain_size(&from)?.is_none() {
+            return Ok(());
+        }
+        self.put(id, |folder| durable::publish(&from, &child(folder, &part.to_string())))?;
+        self.flush_folder(id, flush)?;
+        self.sync_finished(flush)
+    }
+
     fn uploads(&self) -> io::Result<Vec<StoredUpload>> {
         let mut uploads = Vec::new();
         for entry in fs::read_dir(&self.uploads)? {

@@ -157,6 +157,24 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn withdraw(
+        &self,
+        name: &FinalName,
+        id: &UploadId,
+        part: PartId,
+        _flush: Flush,
+    ) -> io::Result<()> {
+        let now = (self.0.now)();
+        let mut content = self.content();
+        if content.part(id, part).is_ok() && content.finished.contains_key(name) {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        if let Some(file) = content.finished.remove(name) {
+            content.uploads.entry(id.clone()).or_default().at(now).insert(part, file);
+        }
+        Ok(())
+    }
+
     fn uploads(&self) -> io::Result<Vec<StoredUpload>> {
         let content = self.content();
         let found = content.uploads.iter();

@@ -165,6 +165,17 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// Removes a finished file; no error if it is not there. Whoever reads it goes on reading.
     fn remove_finished(&self, name: &FinalName) -> io::Result<()>;
 
+    /// Takes a finished file out of sight and makes it a part of its upload again, atomically,
+    /// never replacing one; no error if there is no such file. Whoever reads it goes on reading.
+    /// With [`Flush::Durable`] that is on the disk when the call returns.
+    fn withdraw(
+        &self,
+        name: &FinalName,
+        id: &UploadId,
+        part: PartId,
+        flush: Flush,
+    ) -> io::Result<()>;
+
     /// The uploads that have a folder. Foreign files and folders are passed over.
     fn uploads(&self) -> io::Result<Vec<StoredUpload>>;
 

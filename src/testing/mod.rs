@@ -46,6 +46,7 @@ pub(crate) struct Setup {
     pub(crate) verify: Verify,
     pub(crate) epoch: u64,
     pub(crate) expire_after: Duration,
+    pub(crate) keep_finished: Option<Duration>,
     pub(crate) patience: Duration,
     pub(crate) partials: Partials,
     pub(crate) max_size: Option<Length>,
@@ -61,6 +62,7 @@ impl Default for Setup {
             verify: Verify::Trusted,
             epoch: 0,
             expire_after: Duration::from_hours(1),
+            keep_finished: None,
             patience: Duration::from_secs(3),
             partials: Partials::Keep,
             max_size: None,
@@ -219,6 +221,7 @@ impl House {
             epoch: setup.epoch,
             chunks_per_part: setup.chunks_per_part,
             expire_after: setup.expire_after,
+            keep_finished: setup.keep_finished,
         };
         let locks = (Locks::new(setup.patience), files);
         let holds = Holds::new(state, storage, locks, Arc::new(clock.clone()), options);

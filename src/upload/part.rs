@@ -23,6 +23,10 @@ impl PartId {
         Self { first, generation: 0 }
     }
 
+    /// Where the bytes of a finished upload lie between `files/` and their end. No chunk ever gets
+    /// that many generations.
+    pub const WITHDRAWN: Self = Self { first: ChunkIndex::ZERO, generation: u32::MAX };
+
     /// Reads `{k}.part` or `{k}.{generation}.part`.
     pub fn parse(file_name: &str) -> Option<Self> {
         let stem = file_name.strip_suffix(".part")?;

@@ -4,7 +4,8 @@
 //!   Receiving ──complete──► Received ──merge──► Merging ──publish──► Finished
 //!       ▲  ◄──────drop─────────┘  ▲               │
 //!       │                         └───abandon─────┘
-//!       └── expire ──► Expired      spoil ──► Corrupt      terminate ──► Terminated
+//!       └── expire ──► Expired ◄──expire── Finished
+//!                         spoil ──► Corrupt      terminate ──► Terminated
 //! ```
 
 use std::fmt;
@@ -85,7 +86,7 @@ impl Phase {
             | (Self::Merging, E::Abandon) => Ok(Self::Received),
             (Self::Received | Self::Merging, E::Merge) => Ok(Self::Merging),
             (Self::Merging, E::Publish) => Ok(Self::Finished),
-            (Self::Receiving | Self::Received, E::Expire) => Ok(Self::Expired),
+            (Self::Receiving | Self::Received | Self::Finished, E::Expire) => Ok(Self::Expired),
             (
                 Self::Receiving | Self::Received | Self::Merging | Self::Finished | Self::Corrupt,
                 E::Terminate,

@@ -199,6 +199,13 @@ impl Record {
         digests.map(CompositeDigest::of)
     }
 
+    /// The SHA-256 of the whole file, where a chunk's digest is that: there is only one.
+    pub fn sha256(&self) -> Option<Sha256Digest> {
+        let alone = self.is_complete() && self.chunks.first_missing().get() == 1;
+        let chunk = self.chunks.get(ChunkIndex::ZERO).filter(|_| alone)?;
+        chunk.digest
+    }
+
     /// Does any sealed chunk lie in this part?
     pub fn is_live(&self, part: PartId) -> bool {
         self.chunks.iter_from(part.first).any(|(_, chunk)| chunk.part == part)
@@ -261,7 +268,12 @@ impl Record {
                 let (length, composite) = (*length, *composite);
                 self.finished = Some(Finished { name, length, composite, form, at: stamped.at });
             }
-            Fact::Expired => self.phase = self.phase.after(PhaseEvent::Expire)?,
+            Fact::Expired => {
+                self.phase = self.phase.after(PhaseEvent::Expire)?;
+                // The name is free from now on, and may become another upload's.
+                self.merging = None;
+                self.finished = None;
+            }
             Fact::Corrupt => self.phase = self.phase.after(PhaseEvent::Spoil)?,
         }
         Ok(())

@@ -26,7 +26,10 @@ fn defaults() {
         max_connections: NonZeroUsize::new(10_000).unwrap(),
         memory_budget: 32 * 1024 * 1024,
         idle_timeout: Duration::from_secs(30),
+        disable_download: false,
+        disable_termination: false,
         expire_after: Duration::from_hours(24),
+        keep_finished: None,
         reap_every: Duration::from_mins(30),
         durability: Durability::Complete,
         verify_on_merge: false,
@@ -69,6 +72,24 @@ fn sizes_at_their_ends() {
 fn a_shutdown_may_be_immediate() {
     let config = Said::default().flag("--shutdown-timeout=0s").resolve().unwrap();
     assert_eq!(config.shutdown_timeout, Duration::ZERO);
+}
+
+#[test]
+fn finished_files_are_kept_for_ever_or_for_a_time() {
+    let kept = |text: &str| {
+        let said = Said::default().flag(format!("--keep-finished={text}"));
+        said.resolve().unwrap().keep_finished
+    };
+    assert_eq!(kept("forever"), None);
+    assert_eq!(kept("90d"), Some(Duration::from_hours(90 * 24)));
+    assert_eq!(kept("1ms"), Some(Duration::from_millis(1)));
+}
+
+#[test]
+fn what_clients_may_not_do_is_said_by_a_bare_flag() {
+    let said = Said::default().flag("--disable-download").flag("--disable-termination");
+    let config = said.resolve().unwrap();
+    assert!(config.disable_download && config.disable_termination);
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub use condition::Condition;
 pub use digests::ChunkDigests;
 pub use merge::Merge;
 pub use params::Params;
-pub use route::{BodyKind, Route, route};
+pub use route::{BodyKind, Deleting, Route, route};
 pub use runs::IndexRuns;
 
 /// Bytes of a query.

@@ -24,11 +24,26 @@ pub enum Route {
     Delete,
 }
 
+/// May clients delete?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleting {
+    /// They may.
+    Allowed,
+    /// They may not (`--disable-termination`): the same uploads are refused to them under tus.
+    Refused,
+}
+
 /// What is asked under this path; `None` where the path belongs to nobody here. Another method:
 /// [`Problem::MethodNotAllowed`]. No version header is needed.
-pub fn route(method: &Method, path: &str) -> Option<Result<Route, Problem>> {
+pub fn route(method: &Method, path: &str, deleting: Deleting) -> Option<Result<Route, Problem>> {
     let (route, allow) = match path.strip_suffix('/').unwrap_or(path) {
-        "/upload" => (upload(method), "POST, PUT, DELETE"),
+        "/upload" => match deleting {
+            Deleting::Allowed => (upload(method), "POST, PUT, DELETE"),
+            Deleting::Refused => {
+                let route = upload(method).filter(|route| *route != Route::Delete);
+                (route, "POST, PUT")
+            }
+        },
         "/upload/check" => (check(method), "GET, HEAD"),
         "/upload/status" => (status(method), "GET, HEAD"),
         "/merge" => ((method == Method::POST).then_some(Route::Merge), "POST"),

@@ -42,6 +42,9 @@ impl Problem {
             P::BodyTooShort { expected, actual } => {
                 format!("This chunk has {expected} bytes, the body {actual}. Send the whole chunk.")
             }
+            P::RangeNotSatisfiable { length } => {
+                format!("The file has {length} bytes, and none of them are in that range.")
+            }
             P::ChunksMissing { missing, total: Some(total) } => {
                 format!(
                     "{} of {total} chunks are missing; upload them, then merge.",
@@ -88,7 +91,7 @@ impl Problem {
             P::LengthRequired => "Send a Content-Length with the chunk.",
             P::MalformedBody => "The body's framing is broken; what came before it was kept.",
             P::AmbiguousUpload => "Several uploads share this hash. Name the file too.",
-            P::PreconditionFailed { .. } => "The stored chunk is not the one that you expect.",
+            P::PreconditionFailed { .. } => "What is stored is not what you expect.",
             P::CompositeMismatch { .. } => {
                 "The digest is not that of the stored chunks. All are kept; replace the bad ones."
             }
@@ -117,6 +120,7 @@ impl Problem {
             | P::UploadMetadataMismatch { .. }
             | P::ChunkTooLong { .. }
             | P::BodyTooShort { .. }
+            | P::RangeNotSatisfiable { .. }
             | P::ChunksMissing { .. } => "",
         }
     }

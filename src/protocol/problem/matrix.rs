@@ -64,6 +64,7 @@ fn chunk_examples() -> Vec<Problem> {
         P::ChunkTooLong { expected: 6 },
         P::BodyTooShort { expected: 6, actual: 5 },
         P::PreconditionFailed { stored: Some(hello) },
+        P::RangeNotSatisfiable { length: Length::new(11).expect("small") },
         P::ChunksMissing { missing: IndexRuns::from_iter([second]), total: Some(two) },
         P::CompositeMismatch {
             expected: Some(hello),

@@ -144,10 +144,15 @@ pub enum Problem {
         /// Bytes of the body.
         actual: u64,
     },
-    /// `If-Match` or `If-None-Match` does not hold.
+    /// A condition of the request (`If-Match` and its like) does not hold.
     PreconditionFailed {
-        /// The stored chunk's digest.
+        /// Of a chunk, its digest.
         stored: Option<Sha256Digest>,
+    },
+    /// A `Range` that lies behind the end of the file.
+    RangeNotSatisfiable {
+        /// Bytes of the file.
+        length: Length,
     },
     /// A merge of an upload that is not complete.
     ChunksMissing {

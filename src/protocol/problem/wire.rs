@@ -43,6 +43,7 @@ impl Problem {
             | P::BodyTooLarge { .. }
             | P::ChunkTooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             P::UriTooLong => StatusCode::URI_TOO_LONG,
+            P::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
             P::UnsupportedMediaType { .. } | P::UnsupportedEncoding => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
@@ -92,6 +93,7 @@ impl Problem {
             P::ChunkTooLong { .. } => "chunk-too-long",
             P::BodyTooShort { .. } => "body-too-short",
             P::PreconditionFailed { .. } => "precondition-failed",
+            P::RangeNotSatisfiable { .. } => "range-not-satisfiable",
             P::ChunksMissing { .. } => "chunks-missing",
             P::CompositeMismatch { .. } => "composite-mismatch",
             P::ChunkConflict => "chunk-conflict",
@@ -137,6 +139,7 @@ impl Problem {
             P::ChunkTooLong { .. } => "Chunk too long",
             P::BodyTooShort { .. } => "Chunk too short",
             P::PreconditionFailed { .. } => "Precondition failed",
+            P::RangeNotSatisfiable { .. } => "Range not satisfiable",
             P::ChunksMissing { .. } => "Chunks missing",
             P::CompositeMismatch { .. } => "Composite digest mismatch",
             P::ChunkConflict => "Upload already finished",
@@ -168,6 +171,9 @@ impl Problem {
             }
             P::PreconditionFailed { stored: Some(digest) } => {
                 vec![(header::ETAG, headers::ascii(&format!("\"{digest}\"")))]
+            }
+            P::RangeNotSatisfiable { length } => {
+                vec![(header::CONTENT_RANGE, headers::ascii(&format!("bytes */{length}")))]
             }
             P::Merging | P::Busy | P::TakenOver | P::ShuttingDown => {
                 vec![(header::RETRY_AFTER, HeaderValue::from_static("1"))]
@@ -228,6 +234,7 @@ impl Problem {
             P::BodyTooShort { expected, actual } => {
                 json!({ "expected": expected, "actual": actual })
             }
+            P::RangeNotSatisfiable { length } => json!({ "size": length }),
             P::ChunksMissing { missing, total } => {
                 let listed: Vec<u64> = missing.indexes().take(MISSING_LISTED_MAX).collect();
                 json!({ "missing": listed, "total": total })

@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 
 use super::{Creation, FinalCreation, Patch, VERSION, concatenation::upload_concat};
 use crate::{
-    protocol::{BasePath, BodyLength, Problem, headers},
+    protocol::{BasePath, BodyLength, Problem, chunks::Deleting, headers},
     upload::{Concatenation, Length, UploadId},
 };
 
@@ -97,6 +97,11 @@ fn creation(headers: &HeaderMap, body: BodyLength, rules: &Rules) -> Result<Requ
 }
 
 impl Rules {
+    /// May clients delete, in the other dialect too?
+    pub const fn deleting(&self) -> Deleting {
+        if self.termination_disabled { Deleting::Refused } else { Deleting::Allowed }
+    }
+
     fn upload_methods(&self) -> String {
         let mut methods = vec!["HEAD", "PATCH"];
         if !self.download_disabled {

@@ -33,6 +33,8 @@ pub enum Operation {
     OpenFinished,
     /// `Storage::remove_finished`
     RemoveFinished,
+    /// `Storage::withdraw`
+    Withdraw,
     /// `Storage::uploads`
     Uploads,
     /// `Storage::sweep_staging`

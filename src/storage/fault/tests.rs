@@ -82,6 +82,7 @@ fn a_failed_call_does_not_reach_the_storage() {
         Operation::Publish,
         Operation::OpenFinished,
         Operation::RemoveFinished,
+        Operation::Withdraw,
         Operation::Uploads,
         Operation::SweepStaging,
     ] {
@@ -102,6 +103,7 @@ fn a_failed_call_does_not_reach_the_storage() {
     assert_eq!(code(storage.publish(one, part(0), &name("a"), Lazy)), EIO);
     assert_eq!(code(storage.open_finished(&name("a"))), EIO);
     assert_eq!(code(storage.remove_finished(&name("a"))), EIO);
+    assert_eq!(code(storage.withdraw(&name("a"), one, part(1), Lazy)), EIO);
     assert_eq!(code(storage.uploads()), EIO);
     assert_eq!(code(storage.sweep_staging(Timestamp::default())), EIO);
 

@@ -23,7 +23,7 @@ fn without(name: &str) -> String {
 
 #[test]
 fn paths_and_methods() {
-    let on = |method: Method, path| route(&method, path);
+    let on = |method: Method, path| route(&method, path, Deleting::Allowed);
     assert_eq!(on(Method::GET, "/upload/check"), Some(Ok(Route::Check)));
     assert_eq!(on(Method::HEAD, "/upload/check"), Some(Ok(Route::Probe)));
     assert_eq!(on(Method::POST, "/upload"), Some(Ok(Route::Upload)));
@@ -44,6 +44,16 @@ fn paths_and_methods() {
         let allow = allow.to_owned();
         assert_eq!(on(method, path), Some(Err(Problem::MethodNotAllowed { allow })));
     }
+}
+
+// rows: TUS-CORE-07
+// spec: TUS-78
+#[test]
+fn where_nobody_deletes_there_is_no_such_method() {
+    let on = |method: Method| route(&method, "/upload", Deleting::Refused);
+    assert_eq!(on(Method::PUT), Some(Ok(Route::Upload)));
+    let allow = "POST, PUT".to_owned();
+    assert_eq!(on(Method::DELETE), Some(Err(Problem::MethodNotAllowed { allow })));
 }
 
 #[test]
