@@ -98,6 +98,14 @@ pub struct Options {
     #[arg(long, value_name = "URL", default_value = "none", help_heading = ADDRESS)]
     pub(super) public_url: Setting,
 
+    /// Refuse DELETE, and announce no termination to tus clients
+    ///
+    /// For servers whose uploads are nobody's to take away: they go when they expire, and finished
+    /// files stay. It holds for numbered chunks too.
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true")]
+    #[arg(num_args = 0..=1, require_equals = true, help_heading = ADDRESS)]
+    pub(super) disable_termination: Setting,
+
     /// Folder that holds everything: unfinished uploads, their state, finished files
     ///
     /// It is created if it is missing. A relative path starts at the working directory.

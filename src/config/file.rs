@@ -19,6 +19,7 @@ pub(super) struct FileOptions {
     pub(super) listen: FileValue,
     pub(super) base_path: FileValue,
     pub(super) public_url: FileValue,
+    pub(super) disable_termination: FileValue,
     pub(super) data_dir: FileValue,
     pub(super) chunk_size: FileValue,
     pub(super) chunk_digest: FileValue,

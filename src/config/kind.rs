@@ -81,6 +81,8 @@ pub(super) const DURABILITY: Kind<Durability> = Kind {
     },
 };
 
+pub(super) const DISABLE_TERMINATION: Kind<bool> = Kind { example: "true", parse: truth };
+
 pub(super) const VERIFY_ON_MERGE: Kind<bool> = Kind { example: "true", parse: truth };
 
 pub(super) const SHUTDOWN_TIMEOUT: Kind<Duration> = Kind { example: "10s", parse: duration };

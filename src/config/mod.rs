@@ -49,6 +49,8 @@ pub struct Config {
     /// Absolute http(s) URL to put before `base_path`, without a `/` at its end; `None` means
     /// that clients are given paths.
     pub public_url: Option<String>,
+    /// Whether DELETE of an upload is refused, and termination not announced.
+    pub disable_termination: bool,
     /// The folder that holds everything; need not exist yet.
     pub data_dir: PathBuf,
     /// Bytes: a multiple of 4 KiB, from 4 KiB to 2 GiB.
@@ -104,6 +106,11 @@ impl Config {
             listen: from.read(typed.listen, file.listen, &kind::LISTEN)?,
             base_path: from.read(typed.base_path, file.base_path, &kind::BASE_PATH)?,
             public_url: from.read(typed.public_url, file.public_url, &kind::PUBLIC_URL)?,
+            disable_termination: from.read(
+                typed.disable_termination,
+                file.disable_termination,
+                &kind::DISABLE_TERMINATION,
+            )?,
             data_dir: from.read_path(typed.data_dir, file.data_dir, "./data")?,
             chunk_size: from.read(typed.chunk_size, file.chunk_size, &kind::CHUNK_SIZE)?,
             chunk_digest: from.read(typed.chunk_digest, file.chunk_digest, &kind::CHUNK_DIGEST)?,

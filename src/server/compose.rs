@@ -163,7 +163,12 @@ fn service_options(config: &Config) -> Result<ServiceOptions, StartError> {
     let max_size = config.max_size.map(Length::new).transpose();
     let max_size = max_size.map_err(|error| setting("max-size", &error))?;
     let links = Links { base, public };
-    let rules = Rules { base: links.base.clone(), max_size, ..Rules::default() };
+    let rules = Rules {
+        base: links.base.clone(),
+        max_size,
+        termination_disabled: config.disable_termination,
+        ..Rules::default()
+    };
     Ok(ServiceOptions { rules, links, idle_timeout: config.idle_timeout })
 }
 

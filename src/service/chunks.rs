@@ -43,6 +43,9 @@ impl Service {
             Ok(Route::Upload) => self.upload(parts, length, body).await,
             Ok(Route::Status) => self.status(parts).await,
             Ok(Route::Merge) => self.merge(parts, length, body).await,
+            Ok(Route::Delete) if self.rules().termination_disabled => {
+                Err(Problem::MethodNotAllowed { allow: "POST, PUT".to_owned() }.into())
+            }
             Ok(Route::Delete) => self.delete(parts).await,
             Err(problem) => Err(problem.into()),
         };

@@ -40,6 +40,7 @@ mod tus_create;
 mod tus_expire;
 mod tus_get;
 mod tus_head;
+mod tus_metadata;
 mod tus_override;
 mod tus_patch;
 mod tus_term;

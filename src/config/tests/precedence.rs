@@ -82,6 +82,9 @@ fn a_word_climbs_through_the_layers() {
 fn a_truth_value_climbs_through_the_layers() {
     let truths = [true, false, true];
     climbs("verify-on-merge", ["true", "false", "true"], &truths, |config| config.verify_on_merge);
+    climbs("disable-termination", ["true", "false", "true"], &truths, |config| {
+        config.disable_termination
+    });
 }
 
 #[test]

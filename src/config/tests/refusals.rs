@@ -5,7 +5,7 @@ use crate::config::setting::variable_name;
 use crate::config::{Command, ConfigError};
 
 /// Option, wrong value, part of the reason.
-const WRONG: [(&str, &str, &str); 48] = [
+const WRONG: [(&str, &str, &str); 49] = [
     ("listen", "localhost:8080", "is not an IP address with a port"),
     ("listen", "8080", "is not an IP address with a port"),
     ("base-path", "/", "leaves no path"),
@@ -49,6 +49,7 @@ const WRONG: [(&str, &str, &str); 48] = [
     ("reap-every", "1ns", "is less than 1ms"),
     ("reap-every", "soon", "is not a time"),
     ("durability", "Complete", "is none of none, complete, ack"),
+    ("disable-termination", "1", "is none of true, false"),
     ("verify-on-merge", "yes", "is none of true, false"),
     ("shutdown-timeout", "-1s", "is not a time"),
     ("log-format", "xml", "is none of text, json"),

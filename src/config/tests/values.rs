@@ -13,6 +13,7 @@ fn defaults() {
         listen: "127.0.0.1:8080".parse().unwrap(),
         base_path: "/files/".to_owned(),
         public_url: None,
+        disable_termination: false,
         data_dir: PathBuf::from("./data"),
         chunk_size: NonZeroU64::new(8 * 1024 * 1024).unwrap(),
         chunk_digest: ChunkDigest::Sha256,
