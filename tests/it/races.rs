@@ -38,7 +38,7 @@ fn statuses(answers: &[Option<Answer>]) -> Vec<u16> {
     answers.iter().map(|answer| answer.as_ref().map_or(0, |answer| answer.status)).collect()
 }
 
-// RACE-03
+// rows: RACE-03
 // spec: STORE-5
 #[test]
 fn of_patches_at_one_offset_one_at_most_is_taken() {
@@ -64,7 +64,7 @@ fn of_patches_at_one_offset_one_at_most_is_taken() {
     }
 }
 
-// RACE-04
+// rows: RACE-04
 #[test]
 fn patch_and_delete_end_in_nothing() {
     let server = Server::with(&["--durability=none"]);
@@ -81,7 +81,7 @@ fn patch_and_delete_end_in_nothing() {
     assert!(server.finished().is_empty(), "{:?}", server.finished());
 }
 
-// RACE-04
+// rows: RACE-04
 #[test]
 fn two_deletes_agree() {
     let server = Server::with(&["--durability=none"]);
@@ -94,7 +94,7 @@ fn two_deletes_agree() {
     }
 }
 
-// RACE-06
+// rows: RACE-06
 // spec: CHUNK-18
 #[test]
 fn looking_does_not_disturb() {
@@ -116,7 +116,7 @@ fn looking_does_not_disturb() {
     upload.is_file(&bytes);
 }
 
-// RACE-07
+// rows: RACE-07
 // spec: TUS-19, TUS-29, STORE-4
 #[test]
 fn a_file_is_seen_whole_or_not_at_all() {
@@ -139,7 +139,7 @@ fn a_file_is_seen_whole_or_not_at_all() {
     }
 }
 
-// RACE-08
+// rows: RACE-08
 // spec: CHUNK-13
 #[test]
 fn the_same_chunk_from_all_sides_is_stored_once() {
@@ -159,7 +159,7 @@ fn the_same_chunk_from_all_sides_is_stored_once() {
     }
 }
 
-// RACE-08
+// rows: RACE-08
 #[test]
 fn of_different_bytes_one_whole_body_is_left() {
     let server = Server::start();
@@ -176,7 +176,7 @@ fn of_different_bytes_one_whole_body_is_left() {
     }
 }
 
-// RACE-09
+// rows: RACE-09
 #[test]
 fn a_chunk_takes_over_a_patch_and_both_are_kept() {
     let server = Server::start();
@@ -207,7 +207,7 @@ fn stored_but(server: &Server, random: &mut Random, chunks: usize, without: &[us
     parts
 }
 
-// RACE-10
+// rows: RACE-10
 // spec: CHUNK-25
 #[test]
 fn of_ten_merges_one_makes_the_file() {
@@ -226,7 +226,7 @@ fn of_ten_merges_one_makes_the_file() {
     assert!(server.the_file() == parts.bytes);
 }
 
-// RACE-10
+// rows: RACE-10
 #[test]
 fn of_merge_and_delete_one_wins() {
     let server = Server::start();
@@ -250,7 +250,7 @@ fn of_merge_and_delete_one_wins() {
     server.uploads_vanish();
 }
 
-// RACE-10
+// rows: RACE-10
 #[test]
 fn a_merge_sees_the_missing_chunk_or_says_so() {
     let server = Server::start();

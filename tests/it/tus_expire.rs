@@ -32,7 +32,7 @@ fn is_in(answer: &Answer, hours: u64) {
     assert!(apart <= Duration::from_secs(2), "{apart:?} apart: {answer:?}");
 }
 
-// TUS-EXP-01
+// rows: TUS-EXP-01
 // spec: TUS-24
 #[test]
 fn an_unfinished_upload_says_when_it_goes_and_a_finished_one_does_not() {
@@ -48,7 +48,7 @@ fn an_unfinished_upload_says_when_it_goes_and_a_finished_one_does_not() {
     }
 }
 
-// TUS-EXP-02
+// rows: TUS-EXP-02
 // spec: TUS-24
 #[test]
 fn every_answer_to_a_patch_tells_it() {
@@ -65,7 +65,7 @@ fn every_answer_to_a_patch_tells_it() {
     }
 }
 
-// TUS-EXP-03
+// rows: TUS-EXP-03
 // spec: TUS-25
 #[test]
 fn bytes_move_the_deadline_and_words_do_not() {
@@ -88,7 +88,7 @@ fn is_gone(server: &Server, url: &str) {
     }
 }
 
-// TUS-EXP-04
+// rows: TUS-EXP-04
 // spec: TUS-26, TUS-14
 #[test]
 fn past_the_deadline_it_is_gone_before_any_sweep() {
@@ -100,7 +100,7 @@ fn past_the_deadline_it_is_gone_before_any_sweep() {
     is_gone(&server, &url);
 }
 
-// TUS-EXP-04, TUS-PATCH-13
+// rows: TUS-EXP-04, TUS-PATCH-13
 // spec: TUS-26, STORE-17
 #[test]
 fn the_sweep_takes_the_bytes_and_leaves_the_word() {
@@ -112,7 +112,7 @@ fn the_sweep_takes_the_bytes_and_leaves_the_word() {
     is_gone(&server, &url);
 }
 
-// TUS-EXP-05
+// rows: TUS-EXP-05
 // spec: STORE-6, STORE-17
 #[test]
 fn a_finished_upload_stays() {
@@ -124,7 +124,7 @@ fn a_finished_upload_stays() {
     assert_eq!(server.the_file(), b"hello world");
 }
 
-// TUS-EXP-06
+// rows: TUS-EXP-06
 // spec: TUS-25, STORE-17
 #[test]
 fn a_running_patch_is_not_cut() {
@@ -141,7 +141,7 @@ fn a_running_patch_is_not_cut() {
     upload.is_file(&[7; 1000]);
 }
 
-// TUS-EXP-06: its bytes move the deadline though it is cut.
+// rows: TUS-EXP-06: its bytes move the deadline though it is cut.
 // spec: TUS-25
 #[test]
 fn the_bytes_of_a_cut_patch_move_the_deadline() {
@@ -176,7 +176,7 @@ fn staged(server: &mut Server) -> [PathBuf; 2] {
     files_below(&tmp).try_into().unwrap()
 }
 
-// TUS-EXP-08
+// rows: TUS-EXP-08
 // spec: STORE-17, STORE-6
 #[test]
 fn what_nobody_owns_is_swept_and_what_is_not_ours_stays() {

@@ -7,7 +7,7 @@ use crate::{
     tus::{Upload, append, request},
 };
 
-// TUS-HEAD-01, TUS-HEAD-03
+// rows: TUS-HEAD-01, TUS-HEAD-03
 // spec: TUS-13
 #[test]
 fn it_tells_offset_and_length_and_is_not_kept_by_caches() {
@@ -25,7 +25,7 @@ fn it_tells_offset_and_length_and_is_not_kept_by_caches() {
     }
 }
 
-// TUS-HEAD-01: the answer has no body, or the next one on the connection would be misread.
+// rows: TUS-HEAD-01: the answer has no body, or the next one on the connection would be misread.
 // spec: TUS-13, CORE-1
 #[test]
 fn it_has_no_body() {
@@ -39,7 +39,7 @@ fn it_has_no_body() {
     assert!(connection.silent_for(Duration::from_millis(20)));
 }
 
-// TUS-HEAD-02
+// rows: TUS-HEAD-02
 // spec: TUS-14
 #[test]
 fn what_is_not_there_has_no_offset() {
@@ -57,7 +57,7 @@ fn what_is_not_there_has_no_offset() {
     }
 }
 
-// TUS-HEAD-02: after the sweep too.
+// rows: TUS-HEAD-02: after the sweep too.
 // spec: TUS-14, TUS-26
 #[test]
 fn a_swept_upload_is_gone_and_not_unknown() {
@@ -72,7 +72,7 @@ fn a_swept_upload_is_gone_and_not_unknown() {
     assert_eq!(head.header("Upload-Offset"), None);
 }
 
-// TUS-HEAD-04
+// rows: TUS-HEAD-04
 // spec: TUS-25
 #[test]
 fn a_look_does_not_keep_an_upload_alive() {
@@ -83,7 +83,7 @@ fn a_look_does_not_keep_an_upload_alive() {
     assert_eq!(upload.head().needs("Upload-Expires"), first);
 }
 
-// TUS-HEAD-05
+// rows: TUS-HEAD-05
 #[test]
 fn it_does_not_fail_while_the_reaper_runs_or_others_stall() {
     let server = Server::with(&["--expire-after=1h", "--reap-every=5ms"]);
@@ -95,7 +95,7 @@ fn it_does_not_fail_while_the_reaper_runs_or_others_stall() {
     }
 }
 
-// TUS-HEAD-05: a stop lets an open connection ask, or closes it; it never answers 5xx.
+// rows: TUS-HEAD-05: a stop lets an open connection ask, or closes it; it never answers 5xx.
 // spec: CORE-15
 #[test]
 fn during_a_drain_it_is_answered_or_not_at_all() {
