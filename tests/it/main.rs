@@ -43,4 +43,5 @@ mod tus_head;
 mod tus_metadata;
 mod tus_override;
 mod tus_patch;
+mod tus_table;
 mod tus_term;

@@ -12,7 +12,7 @@ use crate::{
     client::{Answer, Request},
     disk::files_below,
     server::Server,
-    tus::{Upload, append, create, create_with, patch, request},
+    tus::{Upload, append, create, create_with, offers, patch, request},
 };
 
 /// `Upload-Expires` as a point in time; it must be written as HTTP writes dates.
@@ -41,6 +41,9 @@ fn an_unfinished_upload_says_when_it_goes_and_a_finished_one_does_not() {
     is_in(&server.ask(&create_with(11, "hello")).expect(201), 3);
     let upload = Upload::hello(&server);
     is_in(&upload.head(), 3);
+    if offers(&server, "concatenation") {
+        is_in(&server.ask(&create(11).header("Upload-Concat", "partial")).expect(201), 3);
+    }
     let finishing = upload.patch(5, " world").expect(204);
     let with_body = server.ask(&create_with(11, "hello world")).expect(201);
     for answer in [finishing, upload.head(), with_body, server.ask(&create(0)).expect(201)] {
@@ -55,12 +58,21 @@ fn every_answer_to_a_patch_tells_it() {
     let server = Server::with(&["--expire-after=3h"]);
     let upload = Upload::hello(&server);
     let url = &upload.url;
-    for (request, status) in [
+    let mut all = vec![
         (patch(url, 5, " "), 204),
         (patch(url, 3, "x"), 409),
         (patch(url, 6, "far too much"), 413),
+        (append(url, 6).chunked(b"", 1), 204),
         (patch(url, 6, "x").without("Content-Type"), 415),
-    ] {
+        (patch(url, 6, "x").header("Content-Encoding", "gzip"), 415),
+        (patch(url, 6, "x").set("Upload-Offset", "x"), 400),
+    ];
+    if offers(&server, "checksum") {
+        let checked = |sum| patch(url, 6, "x").header("Upload-Checksum", sum);
+        all.push((checked("sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk="), 460));
+        all.push((checked("sha1 nonsense"), 400));
+    }
+    for (request, status) in all {
         is_in(&server.ask(&request).expect(status), 3);
     }
 }
@@ -74,6 +86,7 @@ fn bytes_move_the_deadline_and_words_do_not() {
     let first = expires(&upload.head());
     thread::sleep(Duration::from_millis(2_100));
     assert_eq!(expires(&upload.patch(3, "x").expect(409)), first);
+    assert_eq!(expires(&upload.patch(5, "").expect(204)), first);
     assert_eq!(expires(&upload.head()), first);
     assert!(expires(&upload.patch(5, " ").expect(204)) > first);
     assert!(expires(&upload.head()) > first);
@@ -94,10 +107,13 @@ fn is_gone(server: &Server, url: &str) {
 fn past_the_deadline_it_is_gone_before_any_sweep() {
     let mut server = Server::with(&["--expire-after=100ms", "--reap-every=1h"]);
     let url = Upload::hello(&server).url;
+    let stored = server.uploads();
     thread::sleep(Duration::from_millis(250));
     is_gone(&server, &url);
+    assert_eq!(server.uploads(), stored);
     server.restart();
     is_gone(&server, &url);
+    assert_eq!(server.uploads(), stored);
 }
 
 // rows: TUS-EXP-04, TUS-PATCH-13
@@ -139,6 +155,28 @@ fn a_running_patch_is_not_cut() {
     assert!(since.elapsed() > Duration::from_millis(600));
     assert_eq!(running.answer("PATCH").expect(204).offset(), 1000);
     upload.is_file(&[7; 1000]);
+}
+
+// rows: TUS-EXP-06: a chunk, which nothing holds while it comes.
+// spec: TUS-25, STORE-17
+#[test]
+fn a_running_chunk_is_not_cut() {
+    let server = Server::with(&["--expire-after=1500ms", "--reap-every=20ms"]);
+    let parts = Parts::new("0123456789abcdef", "a.bin", 1000, vec![7; 2000]);
+    parts.send(&server, 0);
+    let mut head = parts.put(1);
+    head.body.clear();
+    let mut running = server.begin(&head);
+    for _ in 0..10 {
+        running.raw([7; 100]);
+        thread::sleep(Duration::from_millis(120));
+    }
+    // It comes to its end, and so it moves the deadline: now, at least, the old one has passed.
+    let answer = running.answer("POST").expect(201).json();
+    assert_eq!(answer["received"], 2);
+    thread::sleep(Duration::from_millis(600));
+    assert_eq!(parts.uploaded(&server), [0, 1]);
+    parts.merge(&server).expect(201);
 }
 
 // rows: TUS-EXP-06: its bytes move the deadline though it is cut.

@@ -1,5 +1,7 @@
 //! PATCH: bytes at an offset.
 
+use std::{thread, time::Duration};
+
 use crate::{
     client::Request,
     digest::sha256_hex,
@@ -177,6 +179,12 @@ fn confirming_a_finished_upload_finishes_nothing_twice() {
     }
     assert_eq!(server.finished_names(), name);
     assert_eq!(upload.get().header("ETag"), tag.as_deref());
+    // The log comes through a pipe of its own; what follows in it shows that it has come so far.
+    Upload::new(&server, 0);
+    while !server.log().contains("length=0") {
+        thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(server.log().matches("upload finished").count(), 2, "{}", server.log());
 }
 
 // rows: TUS-PATCH-12
