@@ -4,6 +4,7 @@
 //! proves the lock (invariant I5), and that ledger and parts were compared since the last process
 //! died. Readers that only look use [`Holds::look`] and take nothing.
 
+mod attend;
 mod held;
 mod reconcile;
 mod tail;
@@ -19,11 +20,12 @@ use std::{
 
 use tokio::time;
 
-use self::tail::free_part;
 pub use self::{
+    attend::Attendance,
     held::{Hashing, Held},
     tail::Tail,
 };
+use self::{attend::Attended, tail::free_part};
 use crate::{
     blocking,
     clock::{Clock, Stopwatch},
@@ -109,6 +111,7 @@ pub struct Holds {
     clock: Arc<dyn Clock>,
     options: HoldOptions,
     warm: Mutex<HashMap<UploadId, Warm>>,
+    attended: Attended,
 }
 
 /// What is worth keeping of an upload between two requests: that its bytes were compared at this
@@ -137,7 +140,8 @@ impl Holds {
         clock: Arc<dyn Clock>,
         options: HoldOptions,
     ) -> Self {
-        Self { state, storage, locks, files, clock, options, warm: Mutex::default() }
+        let (warm, attended) = (Mutex::default(), Attended::default());
+        Self { state, storage, locks, files, clock, options, warm, attended }
     }
 
     /// Where facts live.
@@ -168,6 +172,11 @@ impl Holds {
     /// How coarsely activity is written down: expiry comes later by that much, never earlier.
     pub fn touch_grain(&self) -> Duration {
         (self.options.expire_after / 8).min(Duration::from_secs(1))
+    }
+
+    /// Bytes for this upload are on their way: it does not expire before the guard is dropped.
+    pub fn attend(&self, id: &UploadId) -> Attendance {
+        self.attended.begin(id)
     }
 
     /// Takes the upload: asks its holder to leave, or waits in line.
@@ -271,11 +280,12 @@ impl Holds {
         if self.is_lost(record)? { Err(HoldError::Unknown) } else { Ok(()) }
     }
 
-    /// Has the deadline of an unfinished upload passed, swept or not?
+    /// Has the deadline of an unfinished upload passed, swept or not, and nobody brings it bytes?
     fn has_expired(&self, record: &Record) -> bool {
         let deadline = self.deadline(record.last_activity());
         let passed = deadline.plus(self.touch_grain()) <= self.now();
-        record.phase() == Phase::Expired || (record.phase().takes_bytes() && passed)
+        let forsaken = || !self.attended.has(&record.manifest().id);
+        record.phase() == Phase::Expired || (record.phase().takes_bytes() && passed && forsaken())
     }
 
     /// A finished upload without its file was being deleted when the process died.

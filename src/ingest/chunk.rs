@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     blocking,
-    hold::{Hashing, Held, HoldError},
+    hold::{Attendance, Hashing, Held, HoldError},
     lock::Manner,
     storage::{Staged, Storage},
     upload::{
@@ -131,6 +131,11 @@ impl Ingest {
             }
         })
         .await
+    }
+
+    /// A chunk for this upload is on its way: it does not expire before the guard is dropped.
+    pub fn attend(&self, id: &UploadId) -> Attendance {
+        self.holds.attend(id)
     }
 
     /// Receives a body into staging. Its length and digests are compared when it is committed. With

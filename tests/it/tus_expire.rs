@@ -141,7 +141,7 @@ fn a_finished_upload_stays() {
 }
 
 // rows: TUS-EXP-06
-// spec: TUS-25, STORE-17
+// spec: TUS-25, STORE-17, STORE-60
 #[test]
 fn a_running_patch_is_not_cut() {
     let server = Server::with(&["--expire-after=300ms", "--reap-every=20ms"]);
@@ -157,26 +157,37 @@ fn a_running_patch_is_not_cut() {
     upload.is_file(&[7; 1000]);
 }
 
-// rows: TUS-EXP-06: a chunk, which nothing holds while it comes.
-// spec: TUS-25, STORE-17
+// rows: TUS-EXP-06: a chunk, raw and in a form: nothing is held while it comes.
+// spec: TUS-25, STORE-17, STORE-60
 #[test]
 fn a_running_chunk_is_not_cut() {
-    let server = Server::with(&["--expire-after=1500ms", "--reap-every=20ms"]);
-    let parts = Parts::new("0123456789abcdef", "a.bin", 1000, vec![7; 2000]);
-    parts.send(&server, 0);
-    let mut head = parts.put(1);
-    head.body.clear();
-    let mut running = server.begin(&head);
-    for _ in 0..10 {
-        running.raw([7; 100]);
-        thread::sleep(Duration::from_millis(120));
-    }
-    // It comes to its end, and so it moves the deadline: now, at least, the old one has passed.
-    let answer = running.answer("POST").expect(201).json();
-    assert_eq!(answer["received"], 2);
-    thread::sleep(Duration::from_millis(600));
-    assert_eq!(parts.uploaded(&server), [0, 1]);
-    parts.merge(&server).expect(201);
+    let server = Server::with(&["--expire-after=400ms", "--reap-every=20ms"]);
+    thread::scope(|scope| {
+        for form in [false, true] {
+            let server = &server;
+            scope.spawn(move || {
+                let hash = if form { "0123456789abcdef" } else { "fedcba9876543210" };
+                let parts = Parts::new(hash, "a.bin", 1000, vec![7; 2000]);
+                parts.send(server, 0);
+                let request = if form { parts.put_form(1) } else { parts.put(1) };
+                let mut head = request.clone();
+                head.body.clear();
+                let mut running = server.begin(&head);
+                // The fields come before the file, and tell which upload it is for.
+                let (first, last) = request.body.split_at(request.body.len() - 900);
+                running.raw(first);
+                for piece in last.chunks(60) {
+                    running.raw(piece);
+                    thread::sleep(Duration::from_millis(100));
+                    assert_eq!(parts.uploaded(server)[0], 0, "{form}");
+                }
+                assert_eq!(running.answer("POST").expect(201).json()["received"], 2, "{form}");
+                // Its bytes moved the deadline.
+                thread::sleep(Duration::from_millis(200));
+                parts.merge(server).expect(201);
+            });
+        }
+    });
 }
 
 // rows: TUS-EXP-06: its bytes move the deadline though it is cut.
