@@ -27,7 +27,7 @@ pub const CHUNK: usize = 64 * 1024;
 pub struct Server {
     child: Child,
     address: SocketAddr,
-    folder: TempDir,
+    folder: Arc<TempDir>,
     args: Vec<String>,
     log: Arc<Mutex<String>>,
 }
@@ -40,13 +40,20 @@ impl Server {
 
     /// A server with chunks of 64 KiB and these options.
     pub fn with(args: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
         let mut all = vec!["--chunk-size=64KiB".to_owned()];
         all.retain(|_| !args.iter().any(|arg| arg.starts_with("--chunk-size")));
         all.extend(args.iter().map(|&arg| arg.to_owned()));
         let log = Arc::default();
         let (child, address) = spawn(&folder.path().join("data"), &all, &log);
         Self { child, address, folder, args: all, log }
+    }
+
+    /// Another process with the same options, on the same data folder.
+    pub fn beside(&self) -> Self {
+        let (folder, args, log) = (Arc::clone(&self.folder), self.args.clone(), Arc::default());
+        let (child, address) = spawn(&self.data(), &args, &log);
+        Self { child, address, folder, args, log }
     }
 
     /// No file can grow any more, as on a full disk. The limit is the process's own, which answers

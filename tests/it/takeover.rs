@@ -182,6 +182,7 @@ fn late_bytes_of_the_loser_are_not_stored() {
     upload.is_file(&bytes);
 }
 
+// rows: RACE-05
 // A lock from outside stands for another process that does not let go.
 // spec: TUS-23, STORE-5
 #[test]

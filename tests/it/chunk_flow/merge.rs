@@ -355,6 +355,7 @@ fn after_a_merge_the_file_is_all_there_is_on_disk() {
     }
 }
 
+// rows: RACE-11, CHUNK-MERGE-10
 // A lock from outside makes the merge a long one.
 // spec: CHUNK-17, CHUNK-19, CHUNK-25
 #[test]
@@ -370,6 +371,8 @@ fn while_a_merge_runs_others_are_told_where_to_ask() {
     }
     let refused = server.ask(&parts.put_bytes(0, b"HELLO?")).refused_as(409, "merging");
     refused.needs("Retry-After");
+    server.ask(&parts.put_form(0)).expect(200);
+    assert_eq!(server.ask(&parts.put(0)).expect(200).json()["sha256"], parts.digest(0));
     let told = parts.merge(&server).expect(202);
     assert_eq!(told.json(), json!({"state": "merging"}));
     told.needs("Retry-After");
@@ -379,6 +382,8 @@ fn while_a_merge_runs_others_are_told_where_to_ask() {
     // On a busy machine the first one may have lost its patience.
     first.answer("POST").expect_one(&[201, 423]);
     parts.merge(&server).expect_one(&[200, 201]);
+    server.ask(&parts.put(0)).expect(200);
+    server.ask(&parts.put_bytes(0, b"HELLO?")).refused_as(409, "chunk-conflict");
     assert_eq!(server.the_file(), b"hello world!");
 }
 
