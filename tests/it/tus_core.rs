@@ -1,10 +1,6 @@
 //! OPTIONS, the version check, routes and path tricks.
 
-use std::{
-    collections::HashSet,
-    fs, thread,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, fs, thread, time::Duration};
 
 use crate::{
     client::{Answer, Request},
@@ -227,23 +223,27 @@ fn each_answer_under_files_names_the_version_once() {
     }
 }
 
-// rows: TUS-CORE-12: 410, 423 and 507.
-// spec: TUS-2
+// rows: TUS-CORE-12, TUS-EXP-02: 410, 423 and 507.
+// spec: TUS-2, TUS-24
 #[test]
 fn an_answer_about_trouble_names_the_version_too() {
-    let server = Server::with(&["--expire-after=1s", "--reap-every=1h"]);
-    let gone = Upload::new(&server, 11);
-    let since = Instant::now();
+    let short_lived = Server::with(&["--expire-after=50ms", "--reap-every=1h"]);
+    let gone = Upload::new(&short_lived, 11);
+    let server = Server::start();
     let upload = Upload::new(&server, 1000);
     let mut stalled = stalled(&upload, 1000, b"some bytes");
     names_the_version_once(&upload.head().expect(200));
-    names_the_version_once(&stalled.answer("PATCH").refused_as(423, "taken-over"));
+    let taken_over = stalled.answer("PATCH").refused_as(423, "taken-over");
     server.fill_disk();
     names_the_version_once(&server.ask(&create(11)).refused_as(507, "disk-full"));
-    names_the_version_once(&upload.patch(upload.offset(), "x").refused_as(507, "disk-full"));
+    let full = upload.patch(upload.offset(), "x").refused_as(507, "disk-full");
     server.make_room();
     names_the_version_once(&server.ask(&create(11)).expect(201));
-    thread::sleep(Duration::from_millis(2_100).saturating_sub(since.elapsed()));
+    for told in [taken_over, full] {
+        names_the_version_once(&told);
+        told.needs("Upload-Expires");
+    }
+    thread::sleep(Duration::from_millis(150));
     names_the_version_once(&gone.head().expect(410));
     names_the_version_once(&gone.patch(0, "x").refused(410));
     names_the_version_once(&gone.get().refused(410));

@@ -238,7 +238,7 @@ fn a_cut_body_is_kept_though_nobody_knows_its_url() {
         assert_ne!(answer.status, 201);
     }
     let there = || server.uploads().values().any(|(size, _)| *size == 5);
-    let seen = (0..100).any(|_| {
+    let seen = (0..300).any(|_| {
         thread::sleep(Duration::from_millis(5));
         there()
     });

@@ -161,7 +161,7 @@ fn a_running_patch_is_not_cut() {
 // spec: TUS-25, STORE-17, STORE-60
 #[test]
 fn a_running_chunk_is_not_cut() {
-    let server = Server::with(&["--expire-after=400ms", "--reap-every=20ms"]);
+    let server = Server::with(&["--expire-after=1s", "--reap-every=20ms"]);
     thread::scope(|scope| {
         for form in [false, true] {
             let server = &server;
@@ -176,7 +176,7 @@ fn a_running_chunk_is_not_cut() {
                 // The fields come before the file, and tell which upload it is for.
                 let (first, last) = request.body.split_at(request.body.len() - 900);
                 running.raw(first);
-                for piece in last.chunks(60) {
+                for piece in last.chunks(45) {
                     running.raw(piece);
                     thread::sleep(Duration::from_millis(100));
                     assert_eq!(parts.uploaded(server)[0], 0, "{form}");
