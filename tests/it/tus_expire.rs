@@ -144,13 +144,15 @@ fn a_finished_upload_stays() {
 // spec: TUS-25, STORE-17, STORE-60
 #[test]
 fn a_running_patch_is_not_cut() {
-    let server = Server::with(&["--expire-after=300ms", "--reap-every=20ms"]);
+    let server = Server::with(&["--expire-after=500ms", "--reap-every=20ms"]);
     let upload = Upload::new(&server, 1000);
     let mut running = server.begin(&append(&upload.url, 0).announcing(1000));
     let since = Instant::now();
+    let look = Request::new("GET", &format!("/upload/status?upload_id={}", upload.id()));
     for _ in 0..10 {
         running.raw([7; 100]);
         thread::sleep(Duration::from_millis(100));
+        assert_ne!(server.ask(&look).expect(200).json()["state"], "none");
     }
     assert!(since.elapsed() > Duration::from_millis(600));
     assert_eq!(running.answer("PATCH").expect(204).offset(), 1000);

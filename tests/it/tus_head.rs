@@ -137,7 +137,7 @@ fn it_does_not_fail_while_the_disk_is_full() {
 // rows: TUS-HEAD-05: the sweep finds what expires beside what is asked for.
 #[test]
 fn it_does_not_fail_while_others_are_swept() {
-    let server = Server::with(&["--expire-after=1s", "--reap-every=1ms", "--durability=none"]);
+    let server = Server::with(&["--expire-after=1s", "--reap-every=20ms", "--durability=none"]);
     for _ in 0..100 {
         Upload::hello(&server);
     }
