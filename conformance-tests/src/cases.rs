@@ -189,3 +189,17 @@ fn header(answer: &Answer, name: &str, expected: &str) -> Outcome {
 fn check(fulfilled: bool, what: impl FnOnce() -> String) -> Outcome {
     if fulfilled { Ok(()) } else { Err(what()) }
 }
+
+#[test]
+fn each_case_is_a_row_of_the_page_and_as_strict() {
+    let page = include_str!("../rows.md");
+    let rows = page.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+    let rows: Vec<_> = rows.filter(|cells| cells.len() == 7).collect();
+    for case in &CASES {
+        let row = rows.iter().find(|cells| cells[1].trim_end_matches('†') == case.id);
+        let level = row.unwrap_or_else(|| panic!("no row {}", case.id))[4];
+        // What a MAY leaves open is checked as far as it goes.
+        let must = level.starts_with(['M', 'P']);
+        assert_eq!(case.must, must, "{} is {level}", case.id);
+    }
+}

@@ -80,8 +80,6 @@ pub(super) const IDLE_TIMEOUT: Kind<Duration> = Kind { example: "30s", parse: no
 
 pub(super) const DISABLE_DOWNLOAD: Kind<bool> = Kind { example: "true", parse: truth };
 
-pub(super) const DISABLE_TERMINATION: Kind<bool> = Kind { example: "true", parse: truth };
-
 pub(super) const EXPIRE_AFTER: Kind<Duration> = Kind { example: "24h", parse: nonzero_duration };
 
 pub(super) const KEEP_FINISHED: Kind<Option<Duration>> = Kind {
@@ -104,6 +102,8 @@ pub(super) const DURABILITY: Kind<Durability> = Kind {
         choice(text, &promises)
     },
 };
+
+pub(super) const DISABLE_TERMINATION: Kind<bool> = Kind { example: "true", parse: truth };
 
 pub(super) const VERIFY_ON_MERGE: Kind<bool> = Kind { example: "true", parse: truth };
 

@@ -45,6 +45,7 @@ use layers::{Layers, Lookup, from_variable};
 /// A caller that mounts the server by itself can begin with [`Config::default`] and change fields;
 /// the ranges given here are then its own affair.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Config {
     /// Where to listen; port 0 takes any free one.
     pub listen: SocketAddr,
@@ -118,85 +119,42 @@ impl Config {
     }
 
     fn read(typed: Options, file: FileOptions, from: &Layers<'_>) -> Result<Self, ConfigError> {
+        // One line for each option, which is all that there is to say.
+        macro_rules! read {
+            ($option:ident, $kind:ident) => {
+                from.read(typed.$option, file.$option, &kind::$kind)?
+            };
+            ($option:ident list, $kind:ident) => {
+                from.read(typed.$option, file.$option.joined(), &kind::$kind)?
+            };
+        }
         let config = Self {
-            listen: from.read(typed.listen, file.listen, &kind::LISTEN)?,
-            base_path: from.read(typed.base_path, file.base_path, &kind::BASE_PATH)?,
-            public_url: from.read(typed.public_url, file.public_url, &kind::PUBLIC_URL)?,
-            behind_proxy: from.read(
-                typed.behind_proxy,
-                file.behind_proxy.joined(),
-                &kind::PROXIES,
-            )?,
-            allow_origin: from.read(
-                typed.allow_origin,
-                file.allow_origin.joined(),
-                &kind::ALLOW_ORIGIN,
-            )?,
-            cors_credentials: from.read(
-                typed.cors_credentials,
-                file.cors_credentials,
-                &kind::CORS_CREDENTIALS,
-            )?,
+            listen: read!(listen, LISTEN),
+            base_path: read!(base_path, BASE_PATH),
+            public_url: read!(public_url, PUBLIC_URL),
+            behind_proxy: read!(behind_proxy list, PROXIES),
+            allow_origin: read!(allow_origin list, ALLOW_ORIGIN),
+            cors_credentials: read!(cors_credentials, CORS_CREDENTIALS),
             data_dir: from.read_path(typed.data_dir, file.data_dir, "./data")?,
-            chunk_size: from.read(typed.chunk_size, file.chunk_size, &kind::CHUNK_SIZE)?,
-            chunk_digest: from.read(typed.chunk_digest, file.chunk_digest, &kind::CHUNK_DIGEST)?,
-            chunks_per_part: from.read(
-                typed.chunks_per_part,
-                file.chunks_per_part,
-                &kind::CHUNKS_PER_PART,
-            )?,
-            consume_partials: from.read(
-                typed.consume_partials,
-                file.consume_partials,
-                &kind::CONSUME_PARTIALS,
-            )?,
-            name_template: from.read(
-                typed.name_template,
-                file.name_template,
-                &kind::NAME_TEMPLATE,
-            )?,
-            max_size: from.read(typed.max_size, file.max_size, &kind::MAX_SIZE)?,
-            max_connections: from.read(
-                typed.max_connections,
-                file.max_connections,
-                &kind::MAX_CONNECTIONS,
-            )?,
-            memory_budget: from.read(
-                typed.memory_budget,
-                file.memory_budget,
-                &kind::MEMORY_BUDGET,
-            )?,
-            idle_timeout: from.read(typed.idle_timeout, file.idle_timeout, &kind::IDLE_TIMEOUT)?,
-            disable_download: from.read(
-                typed.disable_download,
-                file.disable_download,
-                &kind::DISABLE_DOWNLOAD,
-            )?,
-            disable_termination: from.read(
-                typed.disable_termination,
-                file.disable_termination,
-                &kind::DISABLE_TERMINATION,
-            )?,
-            expire_after: from.read(typed.expire_after, file.expire_after, &kind::EXPIRE_AFTER)?,
-            keep_finished: from.read(
-                typed.keep_finished,
-                file.keep_finished,
-                &kind::KEEP_FINISHED,
-            )?,
-            reap_every: from.read(typed.reap_every, file.reap_every, &kind::REAP_EVERY)?,
-            durability: from.read(typed.durability, file.durability, &kind::DURABILITY)?,
-            verify_on_merge: from.read(
-                typed.verify_on_merge,
-                file.verify_on_merge,
-                &kind::VERIFY_ON_MERGE,
-            )?,
-            shutdown_timeout: from.read(
-                typed.shutdown_timeout,
-                file.shutdown_timeout,
-                &kind::SHUTDOWN_TIMEOUT,
-            )?,
-            log_format: from.read(typed.log_format, file.log_format, &kind::LOG_FORMAT)?,
-            log_level: from.read(typed.log_level, file.log_level, &kind::LOG_LEVEL)?,
+            chunk_size: read!(chunk_size, CHUNK_SIZE),
+            chunk_digest: read!(chunk_digest, CHUNK_DIGEST),
+            chunks_per_part: read!(chunks_per_part, CHUNKS_PER_PART),
+            consume_partials: read!(consume_partials, CONSUME_PARTIALS),
+            name_template: read!(name_template, NAME_TEMPLATE),
+            max_size: read!(max_size, MAX_SIZE),
+            max_connections: read!(max_connections, MAX_CONNECTIONS),
+            memory_budget: read!(memory_budget, MEMORY_BUDGET),
+            idle_timeout: read!(idle_timeout, IDLE_TIMEOUT),
+            disable_download: read!(disable_download, DISABLE_DOWNLOAD),
+            disable_termination: read!(disable_termination, DISABLE_TERMINATION),
+            expire_after: read!(expire_after, EXPIRE_AFTER),
+            keep_finished: read!(keep_finished, KEEP_FINISHED),
+            reap_every: read!(reap_every, REAP_EVERY),
+            durability: read!(durability, DURABILITY),
+            verify_on_merge: read!(verify_on_merge, VERIFY_ON_MERGE),
+            shutdown_timeout: read!(shutdown_timeout, SHUTDOWN_TIMEOUT),
+            log_format: read!(log_format, LOG_FORMAT),
+            log_level: read!(log_level, LOG_LEVEL),
         };
         config.consistent()
     }

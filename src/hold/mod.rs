@@ -4,6 +4,7 @@
 //! proves the lock (invariant I5), and that ledger and parts were compared since the last process
 //! died. Readers that only look use [`Holds::look`] and take nothing.
 
+mod attend;
 mod held;
 mod join;
 mod reconcile;
@@ -20,13 +21,14 @@ use std::{
 
 use tokio::time;
 
-use self::tail::free_part;
 pub use self::tail::hash_range;
 pub use self::{
+    attend::Attendance,
     held::{Hashing, Held},
     join::Piece,
     tail::Tail,
 };
+use self::{attend::Attended, tail::free_part};
 use crate::{
     blocking,
     clock::{Clock, Stopwatch},
@@ -122,6 +124,7 @@ pub struct Holds {
     clock: Arc<dyn Clock>,
     options: HoldOptions,
     warm: Mutex<HashMap<UploadId, Warm>>,
+    attended: Attended,
 }
 
 /// What is worth keeping of an upload between two requests: that its bytes were compared at this
@@ -150,7 +153,8 @@ impl Holds {
         clock: Arc<dyn Clock>,
         options: HoldOptions,
     ) -> Self {
-        Self { state, storage, locks, files, clock, options, warm: Mutex::default() }
+        let (warm, attended) = (Mutex::default(), Attended::default());
+        Self { state, storage, locks, files, clock, options, warm, attended }
     }
 
     /// Where facts live.
@@ -181,6 +185,11 @@ impl Holds {
     /// How coarsely activity is written down: expiry comes later by that much, never earlier.
     pub fn touch_grain(&self) -> Duration {
         (self.options.expire_after / 8).min(Duration::from_secs(1))
+    }
+
+    /// Bytes for this upload are on their way: it does not expire before the guard is dropped.
+    pub fn attend(&self, id: &UploadId) -> Attendance {
+        self.attended.begin(id)
     }
 
     /// Takes the upload: asks its holder to leave, or waits in line.
@@ -303,7 +312,8 @@ impl Holds {
         if self.is_lost(record)? { Err(HoldError::Unknown) } else { Ok(()) }
     }
 
-    /// Has the deadline passed, of an unfinished upload or of a finished file, swept or not?
+    /// Has the deadline passed, of an unfinished upload that nobody brings bytes, or of a finished
+    /// file, swept or not?
     fn has_expired(&self, record: &Record) -> bool {
         let now = self.now();
         match (record.phase(), record.finished()) {
@@ -313,7 +323,9 @@ impl Holds {
             }
             (phase, _) => {
                 let deadline = self.deadline(record.last_activity());
-                phase.takes_bytes() && deadline.plus(self.touch_grain()) <= now
+                phase.takes_bytes()
+                    && deadline.plus(self.touch_grain()) <= now
+                    && !self.attended.has(&record.manifest().id)
             }
         }
     }

@@ -78,6 +78,8 @@ impl Ingest {
         let begin = held.offset()?;
         let room = Self::room(held.record().layout().length(), begin);
         let leave = held.leave_signal();
+        // Who only looks must not find it expired meanwhile.
+        let _attendance = self.holds.attend(held.id());
         let announced = source.announced();
         let sink = Appender { held, at: begin, announced, hashing: self.options.hashing };
         let (sink, pumped) = pump::pump(&self.transfers, source, (sink, room), leave).await;

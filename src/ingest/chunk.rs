@@ -8,11 +8,12 @@ use sha2::{Digest, Sha256};
 
 use super::{
     End, Ingest, IngestError, LayoutMismatch, Source,
+    find::Found,
     pump::{self, Sink},
 };
 use crate::{
     blocking,
-    hold::{Hashing, Held, HoldError},
+    hold::{Attendance, Hashing, Held, HoldError},
     lock::Manner,
     storage::{Staged, Storage},
     upload::{
@@ -106,7 +107,7 @@ pub struct ChunkCommitted {
 
 impl Ingest {
     /// Refuses what can be refused before a byte is read: the layout, the number, the announced
-    /// length, a merge that runs.
+    /// length, and during a merge a chunk that cannot be the one that is there.
     pub async fn check_chunk(
         self: &Arc<Self>,
         put: &ChunkPut,
@@ -118,7 +119,10 @@ impl Ingest {
                 Ok(found) => {
                     let record = &found.look.current.record;
                     let layout = agreed_layout(record, put.layout.as_ref())?;
-                    this.ensure_unmerged(record)?;
+                    let stored = record.chunks().get(put.index);
+                    if stored.is_none_or(|sealed| sealed.digest.is_none()) {
+                        this.ensure_unmerged(record)?;
+                    }
                     layout
                 }
                 Err(error) if begins_anew(&error) => put.layout.ok_or(error)?,
@@ -131,6 +135,11 @@ impl Ingest {
             }
         })
         .await
+    }
+
+    /// A chunk for this upload is on its way: it does not expire before the guard is dropped.
+    pub fn attend(&self, id: &UploadId) -> Attendance {
+        self.holds.attend(id)
     }
 
     /// Receives a body into staging. Its length and digests are compared when it is committed. With
@@ -169,6 +178,9 @@ impl Ingest {
         chunk: StagedChunk,
     ) -> Result<ChunkCommitted, IngestError> {
         chunk.compare(&put.expected)?;
+        if let Some(there) = self.merging_with(&put, &chunk).await? {
+            return Ok(there);
+        }
         let held = self.hold_for(&put, chunk.length).await?;
         let this = self.clone();
         let committed = blocking::run(move || this.commit_held(held, &put, chunk)).await?;
@@ -177,6 +189,28 @@ impl Ingest {
             self.merger.part_changed(&committed.id);
         }
         Ok(committed)
+    }
+
+    /// While its upload is merged a chunk is judged without the lock: the sealed set does not
+    /// change, and a newcomer would hold the merge up. `None` where there is no merge.
+    async fn merging_with(
+        self: &Arc<Self>,
+        put: &ChunkPut,
+        chunk: &StagedChunk,
+    ) -> Result<Option<ChunkCommitted>, IngestError> {
+        let (this, key) = (self.clone(), put.key.clone());
+        let found = blocking::run(move || this.find_for_chunk(&key)).await;
+        // Whatever is wrong, whoever holds the upload will tell.
+        let Ok(Found { id, look }) = found else { return Ok(None) };
+        let record = look.current.record;
+        let Err(merging) = self.ensure_unmerged(&record) else { return Ok(None) };
+        agreed_layout(&record, put.layout.as_ref())?;
+        let stored = record.chunks().get(put.index);
+        let digest = stored.and_then(|sealed| sealed.digest);
+        if digest.is_none() || digest != chunk.sha256 || !put.condition.holds(stored) {
+            return Err(merging);
+        }
+        Ok(Some(ChunkCommitted { id, fate: ChunkFate::Duplicate, record }))
     }
 
     /// The upload that the chunk belongs to, in hand.

@@ -39,7 +39,7 @@ use crate::{
     upload::{ChunkSize, Length, Offset, OutOfRange, Sha256Digest},
 };
 pub use crate::{
-    hold::{Hashing, HoldError},
+    hold::{Attendance, Hashing, HoldError},
     merger::{MergeDemand, MergeError, MergeOutcome},
 };
 

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     ingest::{
-        ChunkCommitted, ChunkFate, ChunkPut, Condition, ExpectedDigests, Hashing, IngestError,
-        MergeDemand, MergeOutcome, StagedChunk, View,
+        Attendance, ChunkCommitted, ChunkFate, ChunkPut, Condition, ExpectedDigests, Hashing,
+        IngestError, MergeDemand, MergeOutcome, StagedChunk, View,
     },
     protocol::{
         Answer, BodyLength, Problem,
@@ -88,6 +88,7 @@ impl Service {
         let index = upload.index;
         let checked = self.ingest().check_chunk(&put, Some(length)).await;
         checked.map_err(|error| refuse(error, index))?;
+        let _attendance = put.upload.as_ref().map(|id| self.ingest().attend(id));
         let staged = self.ingest().stage_chunk(body, length, md5_wanted(&put)).await;
         self.commit(put, staged.map_err(|error| refuse(error, index))?).await
     }
@@ -95,10 +96,12 @@ impl Service {
     async fn upload_form(&self, params: Params, parts: &Parts, body: &RequestBody) -> Outcome {
         let md5 =
             if parts.headers.contains_key("content-md5") { Hashing::Sha256 } else { Hashing::Off };
-        let form = self.read_form(&parts.headers, body.clone(), md5).await?;
+        let form = self.read_form(&params, &parts.headers, body.clone(), md5).await?;
         let params = params.with_form(form.fields)?;
         let (_, put) = self.decode_upload(&params, parts).await?;
-        self.commit(put, form.chunk).await
+        let committed = self.commit(put, form.chunk).await;
+        drop(form.attendance);
+        committed
     }
 
     /// The request as a value, compared with the upload that is there.
@@ -193,6 +196,18 @@ impl Service {
             }
         }
         Ok(answer::deleted())
+    }
+
+    /// Keeps the upload that a form belongs to, as far as its fields tell it already.
+    pub(super) async fn attend(
+        &self,
+        params: &Params,
+        fields: &[(String, String)],
+    ) -> Option<Attendance> {
+        let params = params.clone().with_form(fields.to_vec()).ok()?;
+        let key = Named::decode(&params).ok()?.key(OWNER);
+        let view = self.ingest().status_for_chunk(key).await.ok()?;
+        Some(self.ingest().attend(&view.id))
     }
 
     async fn find(&self, name: &Named) -> Result<Option<View>, Refusal> {

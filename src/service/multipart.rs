@@ -17,10 +17,10 @@ use super::{
     refusal::{Refusal, refuse},
 };
 use crate::{
-    ingest::{Broken, CHUNK_LEN_MAX, Hashing, Source, StagedChunk},
+    ingest::{Attendance, Broken, CHUNK_LEN_MAX, Hashing, Source, StagedChunk},
     protocol::{
         Problem,
-        chunks::{FIELD_BYTES_MAX as FIELD_BYTES, FIELDS_MAX},
+        chunks::{FIELD_BYTES_MAX as FIELD_BYTES, FIELDS_MAX, Params},
     },
     upload::ChunkIndex,
 };
@@ -29,6 +29,8 @@ use crate::{
 pub(super) struct Form {
     pub(super) fields: Vec<(String, String)>,
     pub(super) chunk: StagedChunk,
+    /// Keeps the upload that it is for until it is part of it.
+    pub(super) attendance: Option<Attendance>,
 }
 
 const MALFORMED: Problem = Problem::MalformedMultipart { why: "the form cannot be read" };
@@ -38,6 +40,7 @@ impl Service {
     /// file's MD5 too.
     pub(super) async fn read_form(
         &self,
+        params: &Params,
         headers: &HeaderMap,
         mut body: RequestBody,
         md5: Hashing,
@@ -49,6 +52,7 @@ impl Service {
         let mut form = Multipart::with_constraints(body.clone(), boundary, constraints());
         let mut fields = Vec::new();
         let mut chunk = None;
+        let mut attendance = None;
         while let Some(field) = form.next_field().await.map_err(form_error)? {
             body.handed_on();
             match field.name().unwrap_or_default().to_owned().as_str() {
@@ -58,6 +62,7 @@ impl Service {
                 }
                 "file" | "chunk" => {
                     let mut source = FieldSource { field, body: body.clone(), error: None };
+                    attendance = self.attend(params, &fields).await;
                     let staged = self.ingest().stage_chunk(&mut source, CHUNK_LEN_MAX, md5).await;
                     if let Some(error) = source.error {
                         return Err(form_error(error));
@@ -81,7 +86,7 @@ impl Service {
         // The form may be over before the body is; a cut there is a cut all the same.
         body.collect(FIELD_BYTES).await?.ok_or(MALFORMED)?;
         let missing = Problem::MalformedMultipart { why: "it has no part named file" };
-        Ok(Form { fields, chunk: chunk.ok_or(missing)? })
+        Ok(Form { fields, chunk: chunk.ok_or(missing)?, attendance })
     }
 }
 

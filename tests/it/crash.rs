@@ -52,7 +52,7 @@ fn patch_until_killed(
     sent.load(Ordering::SeqCst)
 }
 
-// FAULT-01: rounds of create, acknowledged PATCH, PATCH cut by the kill, finish.
+// Rounds of create, acknowledged PATCH, PATCH cut by the kill, finish.
 fn rounds_of_patch(test: &str, rounds: usize, options: &[&str]) {
     let mut random = Random::announced(test);
     let mut server = Server::with(options);
@@ -79,23 +79,26 @@ fn rounds_of_patch(test: &str, rounds: usize, options: &[&str]) {
     }
 }
 
+// rows: FAULT-01
 // spec: STORE-1, STORE-3
 #[test]
 fn killed_within_a_patch() {
     rounds_of_patch("killed_within_a_patch", 14, &[]);
 }
 
+// rows: FAULT-01
 #[test]
 fn killed_within_a_patch_with_one_chunk_per_part() {
     rounds_of_patch("killed_within_a_patch, one chunk per part", 6, &["--chunks-per-part=1"]);
 }
 
+// rows: FAULT-01
 #[test]
 fn killed_within_a_patch_with_every_answer_durable() {
     rounds_of_patch("killed_within_a_patch, ack", 4, &["--durability=ack"]);
 }
 
-// FAULT-01: right after the 201, right after the 204 that finished.
+// rows: FAULT-01: right after the 201, right after the 204 that finished.
 // spec: STORE-1
 #[test]
 fn killed_right_after_an_answer() {
@@ -117,7 +120,7 @@ fn killed_right_after_an_answer() {
     }
 }
 
-// FAULT-02: the kill comes about when the last byte does.
+// rows: FAULT-02: the kill comes about when the last byte does.
 // spec: STORE-4, STORE-12
 #[test]
 fn killed_while_finishing() {
@@ -194,7 +197,7 @@ fn put_until_killed(random: &mut Random, server: &mut Server, parts: &Parts) -> 
     told
 }
 
-// FAULT-03
+// rows: FAULT-03
 // spec: STORE-1
 #[test]
 fn killed_within_parallel_chunks() {
@@ -220,7 +223,7 @@ fn killed_within_parallel_chunks() {
     }
 }
 
-// FAULT-04
+// rows: FAULT-04
 // spec: STORE-12
 #[test]
 fn killed_within_a_merge() {
@@ -250,7 +253,7 @@ fn killed_within_a_merge() {
     }
 }
 
-// FAULT-03: the old bytes or the new ones, and none between.
+// rows: FAULT-03: the old bytes or the new ones, and none between.
 // spec: STORE-2
 #[test]
 fn killed_while_a_chunk_is_replaced() {
@@ -277,7 +280,7 @@ fn killed_while_a_chunk_is_replaced() {
     }
 }
 
-// FAULT-02: the file has no place to appear in, as if the process died right before.
+// rows: FAULT-02: the file has no place to appear in, as if the process died right before.
 // spec: STORE-12
 #[test]
 fn a_finish_that_broke_off_is_made_up_for_by_the_next_start() {
@@ -309,6 +312,7 @@ fn three_and_a_bit(server: &Server) -> (String, Vec<u8>) {
     (upload.url, bytes)
 }
 
+// rows: FAULT-11, a flipped bit
 // spec: STORE-10, STORE-3
 #[test]
 fn after_the_machine_stopped_only_what_has_its_digest_is_believed() {
@@ -334,6 +338,7 @@ fn after_the_machine_stopped_only_what_has_its_digest_is_believed() {
     upload.is_file(&bytes);
 }
 
+// rows: FAULT-10
 // spec: STORE-11
 #[test]
 fn a_torn_ledger_is_read_and_a_damaged_one_harms_nobody_else() {

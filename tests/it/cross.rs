@@ -17,7 +17,7 @@ fn three() -> Parts {
     Parts::new("0123456789abcdef", "a.bin", 5, "hello world and")
 }
 
-// CROSS-01
+// rows: CROSS-01
 // spec: CHUNK-27
 #[test]
 fn the_contiguous_prefix_is_the_offset() {
@@ -36,7 +36,7 @@ fn the_contiguous_prefix_is_the_offset() {
     }
 }
 
-// CROSS-02
+// rows: CROSS-02
 // spec: CHUNK-27
 #[test]
 fn tus_can_finish_what_chunks_began() {
@@ -52,7 +52,7 @@ fn tus_can_finish_what_chunks_began() {
     assert_eq!(server.the_file(), parts.bytes);
 }
 
-// CROSS-03
+// rows: CROSS-03
 // spec: CHUNK-27
 #[test]
 fn a_filled_gap_joins_what_lies_behind_it() {
@@ -68,7 +68,7 @@ fn a_filled_gap_joins_what_lies_behind_it() {
     upload.is_file(&parts.bytes);
 }
 
-// CROSS-04
+// rows: CROSS-04
 #[test]
 fn a_patch_over_a_sealed_chunk_keeps_or_replaces_it() {
     let server = Server::start();
@@ -97,7 +97,7 @@ fn two_and_a_half(server: &Server) -> (Upload<'_>, Vec<u8>) {
     (upload, bytes)
 }
 
-// CROSS-05
+// rows: CROSS-05
 // spec: CHUNK-18
 #[test]
 fn status_tells_of_a_tus_upload() {
@@ -114,7 +114,7 @@ fn status_tells_of_a_tus_upload() {
     assert_eq!(status["received_bytes"], 2 * CHUNK + CHUNK / 2);
 }
 
-// CROSS-06
+// rows: CROSS-06
 // spec: CHUNK-3, CHUNK-27, STORE-3
 #[test]
 fn chunks_can_finish_what_tus_began() {
@@ -140,7 +140,7 @@ fn chunks_can_finish_what_tus_began() {
     }
 }
 
-// CROSS-08
+// rows: CROSS-08
 #[test]
 fn an_empty_patch_at_the_end_is_a_merge_without_digest() {
     let server = Server::start();
@@ -156,7 +156,7 @@ fn an_empty_patch_at_the_end_is_a_merge_without_digest() {
     parts.merge(&server).expect(200);
 }
 
-// CROSS-09
+// rows: CROSS-09
 #[test]
 fn what_one_dialect_deletes_is_gone_in_the_other() {
     let server = Server::start();
@@ -174,7 +174,7 @@ fn what_one_dialect_deletes_is_gone_in_the_other() {
     }
 }
 
-// CROSS-09
+// rows: CROSS-09
 #[test]
 fn what_expires_expires_in_both() {
     let server = Server::with(&["--expire-after=150ms", "--reap-every=1h"]);
@@ -186,7 +186,7 @@ fn what_expires_expires_in_both() {
     assert_eq!(parts.status(&server)["state"], "none");
 }
 
-// CROSS-12
+// rows: CROSS-12
 #[test]
 fn a_restart_or_a_kill_between_the_dialects_changes_nothing() {
     for kill in [false, true] {

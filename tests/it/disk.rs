@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -47,4 +48,11 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
 pub fn bytes_below(folder: &Path) -> u64 {
     let sizes = files_below(folder).into_iter().filter_map(|path| fs::metadata(path).ok());
     sizes.map(|metadata| metadata.len()).sum()
+}
+
+/// What the disk gave to all files below `folder`, reserved or written.
+pub fn taken_below(folder: &Path) -> u64 {
+    let all = files_below(folder).into_iter().filter_map(|path| fs::metadata(path).ok());
+    // Whatever a file system's blocks are, the count is one of 512 bytes.
+    all.map(|metadata| metadata.blocks() * 512).sum()
 }

@@ -12,7 +12,7 @@ use crate::{
     tus::{Upload, append, request},
 };
 
-// FAULT-06
+// rows: FAULT-06
 // spec: CORE-14
 #[test]
 fn an_idle_server_goes_at_once() {
@@ -30,7 +30,7 @@ fn an_idle_server_goes_at_once() {
     assert_eq!(Upload { server: &server, url }.offset(), 5);
 }
 
-// FAULT-06
+// rows: FAULT-06
 // spec: CORE-14
 #[test]
 fn an_interrupt_is_obeyed_as_well() {
@@ -40,7 +40,7 @@ fn an_interrupt_is_obeyed_as_well() {
     assert_eq!(server.exits_within(Duration::from_secs(3)).code(), Some(0));
 }
 
-// FAULT-06
+// rows: FAULT-06
 // spec: TUS-21
 #[test]
 fn a_patch_in_flight_is_kept() {
@@ -64,7 +64,7 @@ fn a_patch_in_flight_is_kept() {
     upload.is_file(&bytes);
 }
 
-// FAULT-06: a body that still comes may be taken to its end, or cut; nothing of it is lost.
+// rows: FAULT-06: a body that still comes may be taken to its end, or cut; nothing of it is lost.
 // spec: TUS-21
 #[test]
 fn a_patch_that_goes_on_loses_nothing() {
@@ -100,7 +100,7 @@ fn a_patch_that_goes_on_loses_nothing() {
     upload.is_file(&bytes);
 }
 
-// FAULT-06
+// rows: FAULT-06
 #[test]
 fn a_second_signal_is_obeyed_at_once() {
     let mut server = Server::with(&["--shutdown-timeout=60s"]);
@@ -117,7 +117,7 @@ fn a_second_signal_is_obeyed_at_once() {
     assert_eq!(Upload { server: &server, url }.offset(), 400);
 }
 
-// FAULT-06, FAULT-03: chunks in flight are whole or not there.
+// rows: FAULT-06, FAULT-03: chunks in flight are whole or not there.
 // spec: CHUNK-16
 #[test]
 fn chunks_in_flight_are_whole_or_not_there() {
@@ -137,7 +137,7 @@ fn chunks_in_flight_are_whole_or_not_there() {
     assert_eq!(server.the_file(), b"hello world!");
 }
 
-// FAULT-05: a clean stop between any two steps.
+// rows: FAULT-05: a clean stop between any two steps.
 // spec: STORE-1
 #[test]
 fn a_restart_between_any_two_steps_changes_nothing() {
@@ -169,7 +169,7 @@ fn a_restart_between_any_two_steps_changes_nothing() {
     assert_eq!(server.the_file(), b"hello world!");
 }
 
-// FAULT-06: who still listens hears how far it got.
+// rows: FAULT-06: who still listens hears how far it got.
 // spec: CORE-14
 #[test]
 fn a_patch_in_flight_is_told_how_far_it_got() {

@@ -47,6 +47,8 @@ mod tus_get_load;
 mod tus_get_range;
 mod tus_head;
 mod tus_keep;
+mod tus_metadata;
 mod tus_override;
 mod tus_patch;
+mod tus_table;
 mod tus_term;

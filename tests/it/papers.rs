@@ -105,7 +105,7 @@ fn the_specification_has_clauses_in_order() {
     }
 }
 
-// FAULT-15
+// rows: FAULT-15
 #[test]
 fn a_mistake_on_the_command_line_is_told_and_ends_with_2() {
     for args in [&["--no-such-option"][..], &["--chunk-size=many"], &["--durability=maybe"]] {
@@ -115,7 +115,7 @@ fn a_mistake_on_the_command_line_is_told_and_ends_with_2() {
     }
 }
 
-// FAULT-15
+// rows: FAULT-15
 #[test]
 fn a_folder_or_port_that_cannot_be_had_is_told() {
     let folder = tempfile::tempdir().unwrap();

@@ -38,7 +38,7 @@ fn statuses(answers: &[Option<Answer>]) -> Vec<u16> {
     answers.iter().map(|answer| answer.as_ref().map_or(0, |answer| answer.status)).collect()
 }
 
-// RACE-03
+// rows: RACE-03
 // spec: STORE-5
 #[test]
 fn of_patches_at_one_offset_one_at_most_is_taken() {
@@ -64,7 +64,7 @@ fn of_patches_at_one_offset_one_at_most_is_taken() {
     }
 }
 
-// RACE-04
+// rows: RACE-04
 #[test]
 fn patch_and_delete_end_in_nothing() {
     let server = Server::with(&["--durability=none"]);
@@ -81,7 +81,7 @@ fn patch_and_delete_end_in_nothing() {
     assert!(server.finished().is_empty(), "{:?}", server.finished());
 }
 
-// RACE-04
+// rows: RACE-04
 #[test]
 fn two_deletes_agree() {
     let server = Server::with(&["--durability=none"]);
@@ -94,7 +94,7 @@ fn two_deletes_agree() {
     }
 }
 
-// RACE-06
+// rows: RACE-06
 // spec: CHUNK-18
 #[test]
 fn looking_does_not_disturb() {
@@ -116,7 +116,7 @@ fn looking_does_not_disturb() {
     upload.is_file(&bytes);
 }
 
-// RACE-07
+// rows: RACE-07
 // spec: TUS-19, TUS-29, STORE-4
 #[test]
 fn a_file_is_seen_whole_or_not_at_all() {
@@ -139,7 +139,7 @@ fn a_file_is_seen_whole_or_not_at_all() {
     }
 }
 
-// RACE-08
+// rows: RACE-08
 // spec: CHUNK-13
 #[test]
 fn the_same_chunk_from_all_sides_is_stored_once() {
@@ -159,7 +159,7 @@ fn the_same_chunk_from_all_sides_is_stored_once() {
     }
 }
 
-// RACE-08
+// rows: RACE-08
 #[test]
 fn of_different_bytes_one_whole_body_is_left() {
     let server = Server::start();
@@ -176,7 +176,7 @@ fn of_different_bytes_one_whole_body_is_left() {
     }
 }
 
-// RACE-09
+// rows: RACE-09
 #[test]
 fn a_chunk_takes_over_a_patch_and_both_are_kept() {
     let server = Server::start();
@@ -198,6 +198,44 @@ fn a_chunk_takes_over_a_patch_and_both_are_kept() {
     upload.is_file(&parts.bytes);
 }
 
+// rows: RACE-07: a HEAD may end the last PATCH, and never tells an end that is none.
+// spec: TUS-19, STORE-4
+#[test]
+fn who_hammers_sees_the_end_when_the_file_is_there() {
+    let server = &Server::start();
+    for round in 0..12 {
+        let bytes = &Random::seeded(round).bytes(2 * CHUNK + 5);
+        let upload = &Upload::new(server, bytes.len() as u64);
+        upload.patch(0, &bytes[..CHUNK]).expect(204);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(move || {
+                    let mut connection = server.connect();
+                    loop {
+                        let head = connection.ask(&request("HEAD", &upload.url)).expect(200);
+                        let file = connection.ask(&Request::new("GET", &upload.url));
+                        if head.offset() == bytes.len() as u64 {
+                            assert!(file.expect(200).body == *bytes);
+                            return;
+                        }
+                        // It may have ended in between.
+                        assert!(file.status == 404 || file.body == *bytes, "{file:?}");
+                    }
+                });
+            }
+            let mut at = CHUNK;
+            while at < bytes.len() {
+                let answer = server.connect().try_ask(&patch(&upload.url, at as u64, &bytes[at..]));
+                let statuses = [204, 423];
+                if let Ok(answer) = answer {
+                    answer.expect_one(&statuses);
+                }
+                at = upload.offset() as usize;
+            }
+        });
+    }
+}
+
 /// A file of `chunks` chunks, all of them stored but those in `without`.
 fn stored_but(server: &Server, random: &mut Random, chunks: usize, without: &[usize]) -> Parts {
     let parts = Parts::new(&random.hash(), "a.bin", CHUNK, random.bytes(chunks * CHUNK - 3));
@@ -207,7 +245,7 @@ fn stored_but(server: &Server, random: &mut Random, chunks: usize, without: &[us
     parts
 }
 
-// RACE-10
+// rows: RACE-10
 // spec: CHUNK-25
 #[test]
 fn of_ten_merges_one_makes_the_file() {
@@ -226,7 +264,7 @@ fn of_ten_merges_one_makes_the_file() {
     assert!(server.the_file() == parts.bytes);
 }
 
-// RACE-10
+// rows: RACE-10
 #[test]
 fn of_merge_and_delete_one_wins() {
     let server = Server::start();
@@ -250,7 +288,7 @@ fn of_merge_and_delete_one_wins() {
     server.uploads_vanish();
 }
 
-// RACE-10
+// rows: RACE-10
 #[test]
 fn a_merge_sees_the_missing_chunk_or_says_so() {
     let server = Server::start();
@@ -269,5 +307,68 @@ fn a_merge_sees_the_missing_chunk_or_says_so() {
             merged => drop(merged.expect(201)),
         }
         parts.as_upload(&server).is_file(&parts.bytes);
+    }
+}
+
+// RACE-12, but for the takeover across processes: there the newcomer waits, and is told to come
+// back.
+// spec: STORE-5, STORE-3, TUS-23
+#[test]
+fn two_processes_tell_one_truth() {
+    let one = Server::start();
+    let two = one.beside();
+    let bytes = Random::seeded(14).bytes(3 * CHUNK + 7);
+    let here = Upload::new(&one, bytes.len() as u64);
+    let there = Upload { server: &two, url: here.url.clone() };
+    let mut at = 0;
+    for (turn, length) in [5, CHUNK, 1, CHUNK - 7, 100, CHUNK / 2].into_iter().enumerate() {
+        let (writer, reader) = if turn % 2 == 0 { (&here, &there) } else { (&there, &here) };
+        let answer = writer.patch(at as u64, &bytes[at..at + length]).expect(204);
+        assert_eq!(answer.offset() as usize, at + length);
+        at += length;
+        assert_eq!(reader.offset() as usize, at);
+        reader.refuses(&patch(&reader.url, 0, "x"), 409);
+        reader.get().refused(404);
+    }
+    // A holder over there is waited for; what it stores counts here.
+    let mut running = here.stall(at as u64, (bytes.len() - at) as u64, &bytes[at..at + 9]);
+    thread::sleep(Duration::from_millis(100));
+    there.patch(at as u64, vec![0xff; 10]).refused_as(423, "busy").needs("Retry-After");
+    running.raw(&bytes[at + 9..]);
+    assert_eq!(running.answer("PATCH").expect(204).offset() as usize, bytes.len());
+    for upload in [&here, &there] {
+        upload.is_file(&bytes);
+    }
+    there.delete().expect(204);
+    here.head().expect(404);
+}
+
+// As RACE-03, from two processes.
+// spec: STORE-5
+#[test]
+fn bytes_of_two_processes_are_never_mixed() {
+    let one = Server::start();
+    let two = one.beside();
+    for round in 0..6_u8 {
+        let length = CHUNK + 5 + usize::from(round) * 20_000;
+        let here = Upload::new(&one, 2 * length as u64);
+        let there = Upload { server: &two, url: here.url.clone() };
+        let answers = thread::scope(|scope| {
+            let hands = [(&here, 1_u8), (&there, 2)].map(|(upload, hand)| {
+                scope.spawn(move || {
+                    let asked = patch(&upload.url, 0, vec![hand; length]);
+                    upload.server.connect().try_ask(&asked).ok()
+                })
+            });
+            hands.map(|hand| hand.join().unwrap())
+        });
+        let seen = statuses(&answers);
+        assert!(seen.iter().all(|status| [0, 204, 409, 423].contains(status)), "{seen:?}");
+        assert!(seen.iter().filter(|status| **status == 204).count() <= 1, "{seen:?}");
+        let offset = here.offset();
+        assert_eq!(there.offset(), offset);
+        let stored = here.stored();
+        assert_eq!(stored.len() as u64, offset);
+        assert!(stored.windows(2).all(|pair| pair[0] == pair[1]), "bytes of two requests");
     }
 }

@@ -88,7 +88,7 @@ fn all_ways(random: &mut Random, server: &Server, bytes: &[u8]) {
     assert_eq!(result(&upload), expected, "a mixture");
 }
 
-// CROSS-07
+// rows: CROSS-07
 #[test]
 fn by_any_way_it_is_the_same_file() {
     let mut random = Random::announced("same_bytes");

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 use crate::{
@@ -27,7 +27,7 @@ pub const CHUNK: usize = 64 * 1024;
 pub struct Server {
     child: Child,
     address: SocketAddr,
-    folder: TempDir,
+    folder: Arc<TempDir>,
     args: Vec<String>,
     log: Arc<Mutex<String>>,
 }
@@ -40,13 +40,36 @@ impl Server {
 
     /// A server with chunks of 64 KiB and these options.
     pub fn with(args: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
         let mut all = vec!["--chunk-size=64KiB".to_owned()];
         all.retain(|_| !args.iter().any(|arg| arg.starts_with("--chunk-size")));
         all.extend(args.iter().map(|&arg| arg.to_owned()));
         let log = Arc::default();
         let (child, address) = spawn(&folder.path().join("data"), &all, &log);
         Self { child, address, folder, args: all, log }
+    }
+
+    /// Another process with the same options, on the same data folder.
+    pub fn beside(&self) -> Self {
+        let (folder, args, log) = (Arc::clone(&self.folder), self.args.clone(), Arc::default());
+        let (child, address) = spawn(&self.data(), &args, &log);
+        Self { child, address, folder, args, log }
+    }
+
+    /// No file can grow any more, as on a full disk. The limit is the process's own, which answers
+    /// a write beyond it as a file system does that is full.
+    pub fn fill_disk(&self) {
+        self.limit_files(Some(0));
+    }
+
+    /// Files can grow again.
+    pub fn make_room(&self) {
+        self.limit_files(None);
+    }
+
+    fn limit_files(&self, current: Option<u64>) {
+        let pid = Some(Pid::from_child(&self.child));
+        prlimit(pid, Resource::Fsize, Rlimit { current, maximum: None }).unwrap();
     }
 
     /// Where it listens.
@@ -203,7 +226,9 @@ pub fn run(args: &[&str]) -> (ExitStatus, String) {
 }
 
 fn spawn(data: &Path, args: &[String], log: &Arc<Mutex<String>>) -> (Child, SocketAddr) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_piton"))
+    // Who ignores the signal sees the error of a write beyond the limit of `fill_disk`.
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_piton")])
         .arg("--listen=127.0.0.1:0")
         .arg("--data-dir")
         .arg(data)

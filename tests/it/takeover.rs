@@ -28,7 +28,7 @@ fn in_time(what: &str, attempt: impl Fn() -> Duration) {
 }
 
 /// A PATCH that stalls after `part`, which has surely arrived: it was asked for.
-fn stalled(upload: &Upload<'_>, length: u64, part: &[u8]) -> Conn {
+pub fn stalled(upload: &Upload<'_>, length: u64, part: &[u8]) -> Conn {
     let head = append(&upload.url, 0).announcing(length).header("Expect", "100-continue");
     let mut connection = upload.server.begin(&head);
     let (status, _) = connection.head().unwrap();
@@ -38,7 +38,7 @@ fn stalled(upload: &Upload<'_>, length: u64, part: &[u8]) -> Conn {
     connection
 }
 
-// RACE-01, first case
+// rows: RACE-01, first case
 // spec: TUS-22, TUS-21
 #[test]
 fn head_then_patch_take_over_a_stalled_patch() {
@@ -58,7 +58,7 @@ fn head_then_patch_take_over_a_stalled_patch() {
     });
 }
 
-// RACE-01, second case
+// rows: RACE-01, second case
 // spec: TUS-22
 #[test]
 fn a_patch_at_the_right_offset_takes_over_at_once() {
@@ -77,7 +77,7 @@ fn a_patch_at_the_right_offset_takes_over_at_once() {
     });
 }
 
-// RACE-01, third case
+// rows: RACE-01, third case
 #[test]
 fn a_patch_at_the_old_offset_is_told_the_new_one() {
     let server = Server::start();
@@ -89,7 +89,7 @@ fn a_patch_at_the_old_offset_is_told_the_new_one() {
     upload.is_file(&bytes);
 }
 
-// RACE-01 with many chunks, of which some are sealed and one is begun.
+// rows: RACE-01 with many chunks, of which some are sealed and one is begun.
 // spec: TUS-21
 #[test]
 fn a_long_stalled_patch_loses_nothing() {
@@ -108,7 +108,7 @@ fn a_long_stalled_patch_loses_nothing() {
     });
 }
 
-// RACE-01, again and again on one upload, each time from another connection.
+// rows: RACE-01, again and again on one upload, each time from another connection.
 // spec: TUS-22, STORE-3
 #[test]
 fn it_works_as_often_as_the_network_breaks() {
@@ -130,7 +130,7 @@ fn it_works_as_often_as_the_network_breaks() {
     upload.is_file(&bytes);
 }
 
-// RACE-02: who was taken over hears 423 with Retry-After, or nothing.
+// rows: RACE-02: who was taken over hears 423 with Retry-After, or nothing.
 // spec: TUS-22
 #[test]
 fn who_was_taken_over_is_told_to_come_back_or_hung_up_on() {
@@ -143,7 +143,7 @@ fn who_was_taken_over_is_told_to_come_back_or_hung_up_on() {
     }
 }
 
-// TUS-TERM-03
+// rows: TUS-TERM-03
 // spec: TUS-22
 #[test]
 fn delete_ends_a_stalled_patch() {
@@ -182,6 +182,7 @@ fn late_bytes_of_the_loser_are_not_stored() {
     upload.is_file(&bytes);
 }
 
+// rows: RACE-05
 // A lock from outside stands for another process that does not let go.
 // spec: TUS-23, STORE-5
 #[test]

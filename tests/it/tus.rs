@@ -18,6 +18,13 @@ pub fn request(method: &str, target: &str) -> Request {
     Request::new(method, target).header("Tus-Resumable", "1.0.0")
 }
 
+/// Whether the server announces an extension of tus.
+#[track_caller]
+pub fn offers(server: &Server, extension: &str) -> bool {
+    let answer = server.ask(&Request::new("OPTIONS", FILES)).expect(204);
+    answer.needs("Tus-Extension").split(',').any(|one| one == extension)
+}
+
 /// A POST that makes an upload.
 pub fn create(length: u64) -> Request {
     request("POST", FILES).header("Upload-Length", length)

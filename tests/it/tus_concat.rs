@@ -177,9 +177,9 @@ fn metadata_is_not_inherited() {
     let own = Upload::from_answer(&server, &server.ask(&own).expect(201));
     assert_eq!(own.head().expect(200).header("Upload-Metadata"), Some(value));
     assert!(own.get().expect(200).needs("Content-Disposition").contains("whole.txt"));
-    let names = server.finished_names();
-    assert!(names.iter().any(|name| name.starts_with("whole-")), "{names:?}");
-    assert!(!names.iter().any(|name| name.contains("part")), "{names:?}");
+    let files = server.finished_names();
+    assert!(files.iter().any(|name| name.starts_with("whole-")), "{files:?}");
+    assert!(!files.iter().any(|name| name.contains("part")), "{files:?}");
 }
 
 // rows: TUS-CAT-10, TUS-CAT-11, TUS-CAT-12
@@ -444,7 +444,7 @@ fn a_final_upload_ends_when_a_part_expires() {
     let made = server.ask(&join(&final_of(&[&a]))).expect(201);
     let upload = Upload::from_answer(&server, &made);
     let complete = partial(&server, b"whole");
-    thread::sleep(Duration::from_millis(2_000));
+    thread::sleep(Duration::from_secs(2));
     a.head().expect(410);
     upload.head().expect(410);
     complete.head().expect(410);

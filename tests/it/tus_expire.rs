@@ -12,7 +12,7 @@ use crate::{
     client::{Answer, Request},
     disk::files_below,
     server::Server,
-    tus::{Upload, append, create, create_with, patch, request},
+    tus::{Upload, append, create, create_with, offers, patch, request},
 };
 
 /// `Upload-Expires` as a point in time; it must be written as HTTP writes dates.
@@ -32,7 +32,7 @@ fn is_in(answer: &Answer, hours: u64) {
     assert!(apart <= Duration::from_secs(2), "{apart:?} apart: {answer:?}");
 }
 
-// TUS-EXP-01
+// rows: TUS-EXP-01
 // spec: TUS-24
 #[test]
 fn an_unfinished_upload_says_when_it_goes_and_a_finished_one_does_not() {
@@ -41,6 +41,9 @@ fn an_unfinished_upload_says_when_it_goes_and_a_finished_one_does_not() {
     is_in(&server.ask(&create_with(11, "hello")).expect(201), 3);
     let upload = Upload::hello(&server);
     is_in(&upload.head(), 3);
+    if offers(&server, "concatenation") {
+        is_in(&server.ask(&create(11).header("Upload-Concat", "partial")).expect(201), 3);
+    }
     let finishing = upload.patch(5, " world").expect(204);
     let with_body = server.ask(&create_with(11, "hello world")).expect(201);
     for answer in [finishing, upload.head(), with_body, server.ask(&create(0)).expect(201)] {
@@ -48,24 +51,33 @@ fn an_unfinished_upload_says_when_it_goes_and_a_finished_one_does_not() {
     }
 }
 
-// TUS-EXP-02
+// rows: TUS-EXP-02
 // spec: TUS-24
 #[test]
 fn every_answer_to_a_patch_tells_it() {
     let server = Server::with(&["--expire-after=3h"]);
     let upload = Upload::hello(&server);
     let url = &upload.url;
-    for (request, status) in [
+    let mut all = vec![
         (patch(url, 5, " "), 204),
         (patch(url, 3, "x"), 409),
         (patch(url, 6, "far too much"), 413),
+        (append(url, 6).chunked(b"", 1), 204),
         (patch(url, 6, "x").without("Content-Type"), 415),
-    ] {
+        (patch(url, 6, "x").header("Content-Encoding", "gzip"), 415),
+        (patch(url, 6, "x").set("Upload-Offset", "x"), 400),
+    ];
+    if offers(&server, "checksum") {
+        let checked = |sum| patch(url, 6, "x").header("Upload-Checksum", sum);
+        all.push((checked("sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk="), 460));
+        all.push((checked("sha1 nonsense"), 400));
+    }
+    for (request, status) in all {
         is_in(&server.ask(&request).expect(status), 3);
     }
 }
 
-// TUS-EXP-03
+// rows: TUS-EXP-03
 // spec: TUS-25
 #[test]
 fn bytes_move_the_deadline_and_words_do_not() {
@@ -74,6 +86,7 @@ fn bytes_move_the_deadline_and_words_do_not() {
     let first = expires(&upload.head());
     thread::sleep(Duration::from_millis(2_100));
     assert_eq!(expires(&upload.patch(3, "x").expect(409)), first);
+    assert_eq!(expires(&upload.patch(5, "").expect(204)), first);
     assert_eq!(expires(&upload.head()), first);
     assert!(expires(&upload.patch(5, " ").expect(204)) > first);
     assert!(expires(&upload.head()) > first);
@@ -88,19 +101,22 @@ fn is_gone(server: &Server, url: &str) {
     }
 }
 
-// TUS-EXP-04
+// rows: TUS-EXP-04
 // spec: TUS-26, TUS-14
 #[test]
 fn past_the_deadline_it_is_gone_before_any_sweep() {
     let mut server = Server::with(&["--expire-after=100ms", "--reap-every=1h"]);
     let url = Upload::hello(&server).url;
+    let stored = server.uploads();
     thread::sleep(Duration::from_millis(250));
     is_gone(&server, &url);
+    assert_eq!(server.uploads(), stored);
     server.restart();
     is_gone(&server, &url);
+    assert_eq!(server.uploads(), stored);
 }
 
-// TUS-EXP-04, TUS-PATCH-13
+// rows: TUS-EXP-04, TUS-PATCH-13
 // spec: TUS-26, STORE-17
 #[test]
 fn the_sweep_takes_the_bytes_and_leaves_the_word() {
@@ -112,7 +128,7 @@ fn the_sweep_takes_the_bytes_and_leaves_the_word() {
     is_gone(&server, &url);
 }
 
-// TUS-EXP-05
+// rows: TUS-EXP-05
 // spec: STORE-6, STORE-17
 #[test]
 fn a_finished_upload_stays() {
@@ -124,24 +140,59 @@ fn a_finished_upload_stays() {
     assert_eq!(server.the_file(), b"hello world");
 }
 
-// TUS-EXP-06
-// spec: TUS-25, STORE-17
+// rows: TUS-EXP-06
+// spec: TUS-25, STORE-17, STORE-60
 #[test]
 fn a_running_patch_is_not_cut() {
-    let server = Server::with(&["--expire-after=300ms", "--reap-every=20ms"]);
+    let server = Server::with(&["--expire-after=500ms", "--reap-every=20ms"]);
     let upload = Upload::new(&server, 1000);
     let mut running = server.begin(&append(&upload.url, 0).announcing(1000));
     let since = Instant::now();
+    let look = Request::new("GET", &format!("/upload/status?upload_id={}", upload.id()));
     for _ in 0..10 {
         running.raw([7; 100]);
         thread::sleep(Duration::from_millis(100));
+        assert_ne!(server.ask(&look).expect(200).json()["state"], "none");
     }
     assert!(since.elapsed() > Duration::from_millis(600));
     assert_eq!(running.answer("PATCH").expect(204).offset(), 1000);
     upload.is_file(&[7; 1000]);
 }
 
-// TUS-EXP-06: its bytes move the deadline though it is cut.
+// rows: TUS-EXP-06: a chunk, raw and in a form: nothing is held while it comes.
+// spec: TUS-25, STORE-17, STORE-60
+#[test]
+fn a_running_chunk_is_not_cut() {
+    let server = Server::with(&["--expire-after=1s", "--reap-every=20ms"]);
+    thread::scope(|scope| {
+        for form in [false, true] {
+            let server = &server;
+            scope.spawn(move || {
+                let hash = if form { "0123456789abcdef" } else { "fedcba9876543210" };
+                let parts = Parts::new(hash, "a.bin", 1000, vec![7; 2000]);
+                parts.send(server, 0);
+                let request = if form { parts.put_form(1) } else { parts.put(1) };
+                let mut head = request.clone();
+                head.body.clear();
+                let mut running = server.begin(&head);
+                // The fields come before the file, and tell which upload it is for.
+                let (first, last) = request.body.split_at(request.body.len() - 900);
+                running.raw(first);
+                for piece in last.chunks(45) {
+                    running.raw(piece);
+                    thread::sleep(Duration::from_millis(100));
+                    assert_eq!(parts.uploaded(server)[0], 0, "{form}");
+                }
+                assert_eq!(running.answer("POST").expect(201).json()["received"], 2, "{form}");
+                // Its bytes moved the deadline.
+                thread::sleep(Duration::from_millis(200));
+                parts.merge(server).expect(201);
+            });
+        }
+    });
+}
+
+// rows: TUS-EXP-06: its bytes move the deadline though it is cut.
 // spec: TUS-25
 #[test]
 fn the_bytes_of_a_cut_patch_move_the_deadline() {
@@ -176,7 +227,7 @@ fn staged(server: &mut Server) -> [PathBuf; 2] {
     files_below(&tmp).try_into().unwrap()
 }
 
-// TUS-EXP-08
+// rows: TUS-EXP-08
 // spec: STORE-17, STORE-6
 #[test]
 fn what_nobody_owns_is_swept_and_what_is_not_ours_stays() {

@@ -3,11 +3,12 @@
 use std::{thread, time::Duration};
 
 use crate::{
-    server::Server,
-    tus::{Upload, append, request},
+    random::Random,
+    server::{CHUNK, Server},
+    tus::{Upload, append, patch, request},
 };
 
-// TUS-HEAD-01, TUS-HEAD-03
+// rows: TUS-HEAD-01, TUS-HEAD-03
 // spec: TUS-13
 #[test]
 fn it_tells_offset_and_length_and_is_not_kept_by_caches() {
@@ -25,7 +26,7 @@ fn it_tells_offset_and_length_and_is_not_kept_by_caches() {
     }
 }
 
-// TUS-HEAD-01: the answer has no body, or the next one on the connection would be misread.
+// rows: TUS-HEAD-01: the answer has no body, or the next one on the connection would be misread.
 // spec: TUS-13, CORE-1
 #[test]
 fn it_has_no_body() {
@@ -39,7 +40,7 @@ fn it_has_no_body() {
     assert!(connection.silent_for(Duration::from_millis(20)));
 }
 
-// TUS-HEAD-02
+// rows: TUS-HEAD-02
 // spec: TUS-14
 #[test]
 fn what_is_not_there_has_no_offset() {
@@ -57,7 +58,7 @@ fn what_is_not_there_has_no_offset() {
     }
 }
 
-// TUS-HEAD-02: after the sweep too.
+// rows: TUS-HEAD-02: after the sweep too.
 // spec: TUS-14, TUS-26
 #[test]
 fn a_swept_upload_is_gone_and_not_unknown() {
@@ -72,7 +73,7 @@ fn a_swept_upload_is_gone_and_not_unknown() {
     assert_eq!(head.header("Upload-Offset"), None);
 }
 
-// TUS-HEAD-04
+// rows: TUS-HEAD-04
 // spec: TUS-25
 #[test]
 fn a_look_does_not_keep_an_upload_alive() {
@@ -83,7 +84,7 @@ fn a_look_does_not_keep_an_upload_alive() {
     assert_eq!(upload.head().needs("Upload-Expires"), first);
 }
 
-// TUS-HEAD-05
+// rows: TUS-HEAD-05
 #[test]
 fn it_does_not_fail_while_the_reaper_runs_or_others_stall() {
     let server = Server::with(&["--expire-after=1h", "--reap-every=5ms"]);
@@ -95,7 +96,67 @@ fn it_does_not_fail_while_the_reaper_runs_or_others_stall() {
     }
 }
 
-// TUS-HEAD-05: a stop lets an open connection ask, or closes it; it never answers 5xx.
+// rows: TUS-HEAD-05: a full disk, also under a PATCH that it ends, and right after a start.
+// spec: CORE-16
+#[test]
+fn it_does_not_fail_while_the_disk_is_full() {
+    let mut server = Server::start();
+    let bytes = Random::seeded(5).bytes(4 * CHUNK);
+    let whole = Upload::finished(&server).url;
+    let small = Upload::hello(&server).url;
+    let large = Upload::new(&server, bytes.len() as u64);
+    let mut running = large.stall(0, bytes.len() as u64, &bytes[..CHUNK + 99]);
+    while large.parts().values().all(|(size, _)| *size < CHUNK as u64 + 99) {
+        thread::sleep(Duration::from_millis(2));
+    }
+    let url = large.url;
+    server.fill_disk();
+    let ask = |server: &Server| {
+        let mut connection = server.connect();
+        for _ in 0..334 {
+            for (url, offset) in [(&whole, 11), (&small, 5), (&url, CHUNK as u64 + 99)] {
+                let head = connection.ask(&request("HEAD", url)).expect(200);
+                assert_eq!(head.offset(), offset, "{url}");
+            }
+        }
+    };
+    ask(&server);
+    if let Ok(answer) = running.try_answer("PATCH") {
+        answer.expect_one(&[423, 507]);
+    }
+    server.make_room();
+    server.crash();
+    server.fill_disk();
+    ask(&server);
+    server.make_room();
+    let large = Upload { server: &server, url };
+    large.patch(CHUNK as u64 + 99, &bytes[CHUNK + 99..]).expect(204);
+    large.is_file(&bytes);
+}
+
+// rows: TUS-HEAD-05: the sweep finds what expires beside what is asked for.
+#[test]
+fn it_does_not_fail_while_others_are_swept() {
+    let server = Server::with(&["--expire-after=1s", "--reap-every=20ms", "--durability=none"]);
+    for _ in 0..100 {
+        Upload::hello(&server);
+    }
+    let whole = Upload::finished(&server);
+    let kept = Upload::new(&server, 10_000);
+    let mut connection = server.connect();
+    for turn in 0..1000 {
+        // Bytes keep it alive for longer than the others.
+        if turn % 10 == 0 {
+            connection.ask(&patch(&kept.url, turn / 10, "x")).expect(204);
+        }
+        assert_eq!(connection.ask(&request("HEAD", &kept.url)).expect(200).offset(), turn / 10 + 1);
+        connection.ask(&request("HEAD", &whole.url)).expect(200);
+        thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(server.uploads().len(), 1, "the others are still there");
+}
+
+// rows: TUS-HEAD-05: a stop lets each open connection ask once, or closes it; it never answers 5xx.
 // spec: CORE-15
 #[test]
 fn during_a_drain_it_is_answered_or_not_at_all() {
@@ -104,13 +165,18 @@ fn during_a_drain_it_is_answered_or_not_at_all() {
     let stalled_url = Upload::new(&server, 1000).url;
     let mut stalled = server.begin(&append(&stalled_url, 0).announcing(1000));
     stalled.raw(b"some bytes");
-    let mut open = server.connect();
-    open.ask(&request("HEAD", &url)).expect(200);
+    let mut open: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    for connection in &mut open {
+        connection.ask(&request("HEAD", &url)).expect(200);
+    }
     server.sigterm();
-    for _ in 0..20 {
-        match open.try_ask(&request("HEAD", &url)) {
-            Ok(answer) => assert_eq!(answer.status, 200, "{answer:?}"),
-            Err(_) => break,
+    for (turn, connection) in open.iter_mut().enumerate() {
+        let asked = if turn % 2 == 0 { &url } else { &stalled_url };
+        for _ in 0..5 {
+            match connection.try_ask(&request("HEAD", asked)) {
+                Ok(answer) => assert_eq!(answer.status, 200, "{answer:?}"),
+                Err(_) => break,
+            }
         }
     }
     assert!(server.exits_within(Duration::from_secs(4)).success());

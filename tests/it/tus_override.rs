@@ -11,7 +11,7 @@ fn as_post(mut request: Request, method: &str) -> Request {
     request.header("X-HTTP-Method-Override", method)
 }
 
-// TUS-OVR-01
+// rows: TUS-OVR-01
 // spec: TUS-4
 #[test]
 fn a_post_can_be_a_patch_or_a_delete() {
@@ -29,7 +29,7 @@ fn a_post_can_be_a_patch_or_a_delete() {
     upload.head().expect(404);
 }
 
-// TUS-OVR-02
+// rows: TUS-OVR-02
 // spec: TUS-4
 #[test]
 fn a_post_as_head_promises_no_body() {
@@ -44,7 +44,7 @@ fn a_post_as_head_promises_no_body() {
     }
 }
 
-// TUS-OVR-03
+// rows: TUS-OVR-03
 // spec: TUS-4
 #[test]
 fn a_safe_method_stays_safe() {
@@ -61,7 +61,7 @@ fn a_safe_method_stays_safe() {
     upload.is_file(b"hello world");
 }
 
-// TUS-OVR-04
+// rows: TUS-OVR-04
 // spec: TUS-4
 #[test]
 fn the_name_of_the_method_is_exact() {
@@ -77,7 +77,7 @@ fn the_name_of_the_method_is_exact() {
     server.ask(&as_post(create(11), "")).expect(201);
 }
 
-// TUS-OVR-05
+// rows: TUS-OVR-05
 // spec: TUS-4
 #[test]
 fn the_rules_are_those_of_the_method_that_is_meant() {

@@ -1,5 +1,7 @@
 //! PATCH: bytes at an offset.
 
+use std::{thread, time::Duration};
+
 use crate::{
     client::Request,
     digest::sha256_hex,
@@ -8,7 +10,7 @@ use crate::{
     tus::{OFFSET_TYPE, Upload, append, patch, request},
 };
 
-// TUS-PATCH-01
+// rows: TUS-PATCH-01
 // spec: TUS-15
 #[test]
 fn bytes_are_added_and_counted() {
@@ -23,7 +25,7 @@ fn bytes_are_added_and_counted() {
     upload.is_file(b"hello world");
 }
 
-// TUS-PATCH-02
+// rows: TUS-PATCH-02
 // spec: TUS-15
 #[test]
 fn any_split_gives_the_same_file() {
@@ -41,7 +43,7 @@ fn any_split_gives_the_same_file() {
     }
 }
 
-// TUS-PATCH-02: one byte at a time, over the edges of chunks.
+// rows: TUS-PATCH-02: one byte at a time, over the edges of chunks.
 #[test]
 fn single_bytes_add_up() {
     let server = Server::with(&["--chunk-size=4KiB", "--durability=none"]);
@@ -56,7 +58,7 @@ fn single_bytes_add_up() {
     upload.is_file(&bytes);
 }
 
-// TUS-PATCH-02: the name ends in the first digits of the composite digest.
+// rows: TUS-PATCH-02: the name ends in the first digits of the composite digest.
 #[test]
 fn the_name_carries_the_composite_digest() {
     let server = Server::start();
@@ -70,7 +72,7 @@ fn the_name_carries_the_composite_digest() {
     assert!(name.ends_with("-1332f513"), "{name}");
 }
 
-// TUS-PATCH-03
+// rows: TUS-PATCH-03
 // spec: TUS-19
 #[test]
 fn complete_means_visible() {
@@ -83,7 +85,7 @@ fn complete_means_visible() {
     }
 }
 
-// TUS-PATCH-04
+// rows: TUS-PATCH-04
 // spec: TUS-16
 #[test]
 fn another_offset_is_a_conflict_that_names_the_right_one() {
@@ -100,7 +102,7 @@ fn another_offset_is_a_conflict_that_names_the_right_one() {
     }
 }
 
-// TUS-PATCH-05, TUS-PATCH-06
+// rows: TUS-PATCH-05, TUS-PATCH-06
 // spec: CORE-2
 #[test]
 fn a_malformed_offset_is_refused() {
@@ -115,7 +117,7 @@ fn a_malformed_offset_is_refused() {
     upload.refuses(&base.clone().header("Upload-Offset", 0).header("Upload-Offset", 0), 400);
 }
 
-// TUS-PATCH-07, TUS-PATCH-14
+// rows: TUS-PATCH-07, TUS-PATCH-14
 // spec: TUS-12, CORE-3
 #[test]
 fn other_media_types_and_codings_are_refused() {
@@ -130,7 +132,7 @@ fn other_media_types_and_codings_are_refused() {
     upload.refuses(&base.header("Content-Encoding", "gzip"), 415);
 }
 
-// TUS-PATCH-08
+// rows: TUS-PATCH-08
 // spec: CORE-3
 #[test]
 fn the_media_type_is_taken_in_any_case_and_with_parameters() {
@@ -146,7 +148,7 @@ fn the_media_type_is_taken_in_any_case_and_with_parameters() {
     }
 }
 
-// TUS-PATCH-09
+// rows: TUS-PATCH-09
 // spec: TUS-17
 #[test]
 fn more_than_the_length_is_refused_before_it_is_stored() {
@@ -155,7 +157,7 @@ fn more_than_the_length_is_refused_before_it_is_stored() {
     upload.refuses(&patch(&upload.url, 5, " world!"), 413);
 }
 
-// TUS-PATCH-10
+// rows: TUS-PATCH-10
 // spec: TUS-18
 #[test]
 fn of_a_body_without_length_the_part_that_fits_is_kept() {
@@ -165,7 +167,7 @@ fn of_a_body_without_length_the_part_that_fits_is_kept() {
     upload.is_file(b"hello world");
 }
 
-// TUS-PATCH-11
+// rows: TUS-PATCH-11
 // spec: TUS-20
 #[test]
 fn confirming_a_finished_upload_finishes_nothing_twice() {
@@ -177,9 +179,15 @@ fn confirming_a_finished_upload_finishes_nothing_twice() {
     }
     assert_eq!(server.finished_names(), name);
     assert_eq!(upload.get().header("ETag"), tag.as_deref());
+    // The log comes through a pipe of its own; what follows in it shows that it has come so far.
+    Upload::new(&server, 0);
+    while !server.log().contains("length=0") {
+        thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(server.log().matches("upload finished").count(), 2, "{}", server.log());
 }
 
-// TUS-PATCH-12
+// rows: TUS-PATCH-12
 // spec: TUS-17
 #[test]
 fn a_finished_upload_takes_no_more() {
@@ -191,7 +199,7 @@ fn a_finished_upload_takes_no_more() {
     assert_eq!(server.the_file(), b"hello world");
 }
 
-// TUS-PATCH-13: 410 is in tus_expire.
+// rows: TUS-PATCH-13: 410 is in tus_expire.
 // spec: TUS-14
 #[test]
 fn what_is_not_there_takes_nothing() {
@@ -210,7 +218,7 @@ fn hand_chunked(upload: &Upload<'_>, body: &str) -> Request {
     asked
 }
 
-// TUS-PATCH-15
+// rows: TUS-PATCH-15
 #[test]
 fn chunked_bodies_of_all_spellings() {
     let server = Server::start();
@@ -229,7 +237,7 @@ fn chunked_bodies_of_all_spellings() {
     }
 }
 
-// TUS-PATCH-16
+// rows: TUS-PATCH-16
 #[test]
 fn headers_that_belong_elsewhere_are_ignored() {
     let server = Server::start();
@@ -248,7 +256,7 @@ fn headers_that_belong_elsewhere_are_ignored() {
     server.ask(&create).expect(201);
 }
 
-// TUS-PATCH-17
+// rows: TUS-PATCH-17
 #[test]
 fn storage_options_are_no_protocol() {
     let bytes = Random::seeded(17).bytes(3 * CHUNK + 7);

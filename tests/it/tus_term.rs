@@ -6,7 +6,7 @@ use crate::{
     tus::{Upload, append, patch, request},
 };
 
-// TUS-TERM-01, TUS-TERM-02
+// rows: TUS-TERM-01, TUS-TERM-02
 // spec: TUS-27, TUS-14
 #[test]
 fn nothing_is_left_of_a_terminated_upload() {
@@ -31,7 +31,7 @@ fn nothing_is_left_of_a_terminated_upload() {
     server.ask(&request("DELETE", "/files/00000000000000000000000000000000")).refused(404);
 }
 
-// TUS-TERM-03; the stalled PATCH is in takeover
+// rows: TUS-TERM-03; the stalled PATCH is in takeover
 // spec: TUS-22
 #[test]
 fn a_running_patch_ends() {
@@ -57,7 +57,7 @@ fn a_running_patch_ends() {
     assert!(server.finished().is_empty());
 }
 
-// TUS-TERM-04
+// rows: TUS-TERM-04
 // spec: TUS-27
 #[test]
 fn a_running_download_gets_every_byte() {

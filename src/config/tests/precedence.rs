@@ -85,6 +85,9 @@ fn a_truth_value_climbs_through_the_layers() {
         config.consume_partials
     });
     climbs("verify-on-merge", ["true", "false", "true"], &truths, |config| config.verify_on_merge);
+    climbs("disable-termination", ["true", "false", "true"], &truths, |config| {
+        config.disable_termination
+    });
 }
 
 #[test]

@@ -6,3 +6,4 @@ mod faults;
 mod mixed;
 mod model;
 mod put;
+mod stuck;

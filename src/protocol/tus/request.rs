@@ -16,7 +16,7 @@ pub struct Rules {
     pub base: BasePath,
     /// The largest file (`Tus-Max-Size`), in bytes; none for no limit.
     pub max_size: Option<Length>,
-    /// Is DELETE refused (and the termination extension not announced)?
+    /// Is DELETE refused, in every dialect, and the termination extension not announced?
     pub termination_disabled: bool,
     /// Is GET refused?
     pub download_disabled: bool,

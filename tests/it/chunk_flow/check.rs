@@ -8,7 +8,7 @@ fn ask(query: &str) -> Request {
     Request::new("GET", &format!("/upload/check?{query}"))
 }
 
-// CHUNK-CHECK-01
+// rows: CHUNK-CHECK-01
 // spec: CHUNK-5
 #[test]
 fn an_unknown_file_has_no_chunk() {
@@ -20,7 +20,7 @@ fn an_unknown_file_has_no_chunk() {
     assert_eq!(answer.header("Cache-Control"), Some("no-store"));
 }
 
-// CHUNK-CHECK-02
+// rows: CHUNK-CHECK-02
 // spec: CHUNK-5
 #[test]
 fn a_stored_chunk_is_told_with_its_digest() {
@@ -38,7 +38,7 @@ fn a_stored_chunk_is_told_with_its_digest() {
     }
 }
 
-// CHUNK-CHECK-03
+// rows: CHUNK-CHECK-03
 // spec: CHUNK-5, CHUNK-16
 #[test]
 fn half_a_chunk_does_not_count() {
@@ -54,7 +54,7 @@ fn half_a_chunk_does_not_count() {
     assert_eq!(parts.check(&server, 0)["exists"], false, "after it was cut");
 }
 
-// CHUNK-CHECK-04
+// rows: CHUNK-CHECK-04
 // spec: CHUNK-5
 #[test]
 fn after_the_merge_every_chunk_exists() {
@@ -71,7 +71,7 @@ fn after_the_merge_every_chunk_exists() {
     }
 }
 
-// CHUNK-CHECK-05
+// rows: CHUNK-CHECK-05
 // spec: CHUNK-1
 #[test]
 fn a_hash_is_8_to_64_hex_digits() {
@@ -97,7 +97,7 @@ fn a_hash_is_8_to_64_hex_digits() {
     assert_eq!(server.uploads(), before);
 }
 
-// CHUNK-CHECK-06
+// rows: CHUNK-CHECK-06
 // spec: CHUNK-4
 #[test]
 fn an_index_is_a_plain_number_below_the_total() {
@@ -115,7 +115,7 @@ fn an_index_is_a_plain_number_below_the_total() {
     server.ask(&ask(&format!("{name}&index=0&sha256=zz"))).refused(400);
 }
 
-// CHUNK-CHECK-07
+// rows: CHUNK-CHECK-07
 // spec: CHUNK-2
 #[test]
 fn two_uploads_of_one_hash_are_told_apart_by_name() {
@@ -129,7 +129,7 @@ fn two_uploads_of_one_hash_are_told_apart_by_name() {
     assert_eq!(second.check(&server, 0)["exists"], false);
 }
 
-// CHUNK-CHECK-08, second half
+// rows: CHUNK-CHECK-08, second half
 // spec: CORE-4
 #[test]
 fn check_is_a_question() {
@@ -138,7 +138,7 @@ fn check_is_a_question() {
     server.ask(&asked).refused(405).needs("Allow");
 }
 
-// CHUNK-CHECK-08, first half
+// rows: CHUNK-CHECK-08, first half
 // spec: CHUNK-5
 #[test]
 fn head_tells_by_its_status() {

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use crate::{chunks::Parts, client::Request, server::Server};
 
-// CHUNK-DEL-01
+// rows: CHUNK-DEL-01
 // spec: CHUNK-26
 #[test]
 fn it_forgets_and_can_be_repeated() {
@@ -19,7 +19,7 @@ fn it_forgets_and_can_be_repeated() {
     server.uploads_vanish();
 }
 
-// CHUNK-DEL-02
+// rows: CHUNK-DEL-02
 // spec: CHUNK-26, STORE-6
 #[test]
 fn a_merged_file_goes_too() {
@@ -36,7 +36,7 @@ fn a_merged_file_goes_too() {
     }
 }
 
-// CHUNK-DEL-03
+// rows: CHUNK-DEL-03
 #[test]
 fn a_running_chunk_does_not_come_back() {
     let server = Server::start();
@@ -57,7 +57,7 @@ fn a_running_chunk_does_not_come_back() {
     assert_eq!(server.ask(&parts.put(0)).expect(201).json()["received"], 1);
 }
 
-// CHUNK-DEL-04
+// rows: CHUNK-DEL-04
 // spec: CHUNK-2
 #[test]
 fn it_must_be_clear_what_goes() {

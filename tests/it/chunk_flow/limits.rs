@@ -6,7 +6,7 @@ use crate::{
     server::Server,
 };
 
-// CHUNK-LIM-02
+// rows: CHUNK-LIM-02
 // spec: CHUNK-8
 #[test]
 fn a_file_too_large_is_refused_at_its_first_chunk() {
@@ -17,7 +17,7 @@ fn a_file_too_large_is_refused_at_its_first_chunk() {
     assert!(server.uploads().is_empty());
 }
 
-// CHUNK-LIM-02
+// rows: CHUNK-LIM-02
 // spec: CHUNK-8
 #[test]
 fn numbers_of_chunks_and_their_sizes_have_limits() {
@@ -40,7 +40,7 @@ fn numbers_of_chunks_and_their_sizes_have_limits() {
     server.ask(&asked(3, 1, 3)).expect(201);
 }
 
-// CHUNK-LIM-03
+// rows: CHUNK-LIM-03
 // spec: CHUNK-4, CORE-4, CORE-5
 #[test]
 fn odd_requests_are_answered_or_ignored() {
@@ -65,7 +65,7 @@ fn odd_requests_are_answered_or_ignored() {
     }
 }
 
-// CHUNK-LIM-05
+// rows: CHUNK-LIM-05
 // spec: CORE-13
 #[test]
 fn health_is_told() {

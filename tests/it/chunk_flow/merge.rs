@@ -70,7 +70,7 @@ fn refuses(server: &Server, parts: &Parts, request: &Request, status: u16) -> Va
     answer.json()
 }
 
-// CHUNK-MERGE-01
+// rows: CHUNK-MERGE-01
 // spec: CHUNK-20, STORE-13
 #[test]
 fn a_merge_publishes_once_and_is_remembered() {
@@ -110,7 +110,7 @@ fn merging_again_compares_again() {
     assert_eq!(server.the_file(), b"hello world!");
 }
 
-// CHUNK-MERGE-02
+// rows: CHUNK-MERGE-02
 // spec: CHUNK-21
 #[test]
 fn missing_chunks_are_named() {
@@ -122,7 +122,7 @@ fn missing_chunks_are_named() {
     assert_eq!((&problem["missing"], &problem["total"]), (&json!([1]), &json!(2)));
 }
 
-// CHUNK-MERGE-03
+// rows: CHUNK-MERGE-03
 // spec: CHUNK-24, STORE-4
 #[test]
 fn a_wrong_digest_loses_nothing() {
@@ -137,7 +137,7 @@ fn a_wrong_digest_loses_nothing() {
     parts.merge(&server).expect(201);
 }
 
-// CHUNK-MERGE-04
+// rows: CHUNK-MERGE-04
 // spec: CHUNK-22
 #[test]
 fn both_forms_of_the_digest_are_known() {
@@ -164,7 +164,7 @@ fn both_forms_of_the_digest_are_known() {
     }
 }
 
-// CHUNK-MERGE-04, the fifth vector; CHUNK-MERGE-11
+// rows: CHUNK-MERGE-04, CHUNK-MERGE-11; the fifth vector
 // spec: CHUNK-22, CHUNK-7
 #[test]
 fn an_empty_file_is_one_empty_chunk() {
@@ -178,7 +178,7 @@ fn an_empty_file_is_one_empty_chunk() {
     }
 }
 
-// CHUNK-MERGE-05
+// rows: CHUNK-MERGE-05
 // spec: CHUNK-23
 #[test]
 fn a_digest_has_several_spellings() {
@@ -198,7 +198,7 @@ fn a_digest_has_several_spellings() {
     }
 }
 
-// CHUNK-MERGE-06
+// rows: CHUNK-MERGE-06
 // spec: CHUNK-24
 #[test]
 fn a_list_of_digests_names_the_bad_chunk() {
@@ -212,7 +212,7 @@ fn a_list_of_digests_names_the_bad_chunk() {
     server.ask(&with(&parts, "chunks", right)).expect(201);
 }
 
-// CHUNK-MERGE-07
+// rows: CHUNK-MERGE-07
 #[test]
 fn without_a_digest_nothing_is_compared() {
     let server = Server::start();
@@ -224,7 +224,7 @@ fn without_a_digest_nothing_is_compared() {
     assert_eq!(answer["composite_sha256"], VECTORS[0].2);
 }
 
-// CHUNK-MERGE-08
+// rows: CHUNK-MERGE-08
 // spec: CHUNK-21, CHUNK-2
 #[test]
 fn the_upload_must_be_known_and_meant() {
@@ -245,7 +245,7 @@ fn the_upload_must_be_known_and_meant() {
     assert!(problem["type"].as_str().unwrap().ends_with("ambiguous-upload"), "{problem}");
 }
 
-// CHUNK-MERGE-08
+// rows: CHUNK-MERGE-08
 // spec: CHUNK-21
 #[test]
 fn what_expired_cannot_be_merged() {
@@ -256,7 +256,7 @@ fn what_expired_cannot_be_merged() {
     assert!(server.finished().is_empty());
 }
 
-// CHUNK-MERGE-09
+// rows: CHUNK-MERGE-09
 // spec: CHUNK-20
 #[test]
 fn the_body_is_a_small_object() {
@@ -279,7 +279,7 @@ fn the_body_is_a_small_object() {
     server.ask(&Request::new("GET", "/merge")).refused(405).needs("Allow");
 }
 
-// CHUNK-MERGE-11
+// rows: CHUNK-MERGE-11
 #[test]
 fn the_order_is_that_of_positions() {
     let mut random = Random::seeded(11);
@@ -298,7 +298,7 @@ fn the_order_is_that_of_positions() {
     }
 }
 
-// CHUNK-MERGE-12
+// rows: CHUNK-MERGE-12
 // spec: STORE-15
 #[test]
 fn a_file_never_replaces_another() {
@@ -313,7 +313,7 @@ fn a_file_never_replaces_another() {
     assert_eq!(server.finished().len(), 5);
 }
 
-// CHUNK-MERGE-12
+// rows: CHUNK-MERGE-12
 // spec: STORE-13, STORE-14
 #[test]
 fn names_of_all_kinds_become_sane_ones() {
@@ -335,7 +335,7 @@ fn names_of_all_kinds_become_sane_ones() {
     }
 }
 
-// CHUNK-MERGE-13, CHUNK-MERGE-01: a real size, sent in order and backwards.
+// rows: CHUNK-MERGE-13, CHUNK-MERGE-01: a real size, sent in order and backwards.
 #[test]
 fn after_a_merge_the_file_is_all_there_is_on_disk() {
     let mut random = Random::seeded(14);
@@ -355,6 +355,7 @@ fn after_a_merge_the_file_is_all_there_is_on_disk() {
     }
 }
 
+// rows: RACE-11, CHUNK-MERGE-10
 // A lock from outside makes the merge a long one.
 // spec: CHUNK-17, CHUNK-19, CHUNK-25
 #[test]
@@ -370,6 +371,8 @@ fn while_a_merge_runs_others_are_told_where_to_ask() {
     }
     let refused = server.ask(&parts.put_bytes(0, b"HELLO?")).refused_as(409, "merging");
     refused.needs("Retry-After");
+    server.ask(&parts.put_form(0)).expect(200);
+    assert_eq!(server.ask(&parts.put(0)).expect(200).json()["sha256"], parts.digest(0));
     let told = parts.merge(&server).expect(202);
     assert_eq!(told.json(), json!({"state": "merging"}));
     told.needs("Retry-After");
@@ -379,6 +382,8 @@ fn while_a_merge_runs_others_are_told_where_to_ask() {
     // On a busy machine the first one may have lost its patience.
     first.answer("POST").expect_one(&[201, 423]);
     parts.merge(&server).expect_one(&[200, 201]);
+    server.ask(&parts.put(0)).expect(200);
+    server.ask(&parts.put_bytes(0, b"HELLO?")).refused_as(409, "chunk-conflict");
     assert_eq!(server.the_file(), b"hello world!");
 }
 

@@ -44,7 +44,7 @@ fn tmp_is_empty(server: &Server) {
     panic!("left in tmp/: {:?}", files_below(&tmp));
 }
 
-// CHUNK-PUT-01
+// rows: CHUNK-PUT-01
 // spec: CHUNK-6
 #[test]
 fn a_raw_chunk_is_stored_as_it_is() {
@@ -60,7 +60,7 @@ fn a_raw_chunk_is_stored_as_it_is() {
     }
 }
 
-// CHUNK-PUT-02
+// rows: CHUNK-PUT-02
 // spec: CHUNK-12
 #[test]
 fn a_form_brings_the_same_wherever_its_fields_stand() {
@@ -77,7 +77,7 @@ fn a_form_brings_the_same_wherever_its_fields_stand() {
     }
 }
 
-// CHUNK-PUT-02
+// rows: CHUNK-PUT-02
 // spec: CHUNK-12
 #[test]
 fn the_file_of_a_form_has_two_names() {
@@ -89,7 +89,7 @@ fn the_file_of_a_form_has_two_names() {
     is_the_first_answer(&server.ask(&form_of(body)).expect(201));
 }
 
-// CHUNK-PUT-03
+// rows: CHUNK-PUT-03
 // spec: CHUNK-13
 #[test]
 fn the_same_chunk_again_is_known() {
@@ -103,7 +103,7 @@ fn the_same_chunk_again_is_known() {
     tmp_is_empty(&server);
 }
 
-// CHUNK-PUT-04
+// rows: CHUNK-PUT-04
 // spec: CHUNK-13
 #[test]
 fn newer_bytes_win_while_receiving() {
@@ -123,7 +123,7 @@ fn newer_bytes_win_while_receiving() {
     assert_eq!(server.the_file(), b"hello WORLD?and more");
 }
 
-// CHUNK-PUT-05
+// rows: CHUNK-PUT-05
 // spec: CHUNK-6
 #[test]
 fn chunks_come_in_any_order_and_at_once() {
@@ -149,7 +149,7 @@ fn chunks_come_in_any_order_and_at_once() {
     assert!(server.the_file() == parts.bytes);
 }
 
-// CHUNK-PUT-06
+// rows: CHUNK-PUT-06
 // spec: CHUNK-7
 #[test]
 fn both_ways_to_count_the_last_chunk_are_legal() {
@@ -181,7 +181,7 @@ fn both_ways_to_count_the_last_chunk_are_legal() {
     assert!(server.uploads().is_empty());
 }
 
-// CHUNK-PUT-07
+// rows: CHUNK-PUT-07
 // spec: CHUNK-11
 #[test]
 fn a_chunk_has_exactly_its_length() {
@@ -201,7 +201,7 @@ fn a_chunk_has_exactly_its_length() {
     parts.send(&server, 0);
 }
 
-// CHUNK-PUT-08
+// rows: CHUNK-PUT-08
 // spec: CHUNK-16, CORE-10
 #[test]
 fn a_chunk_that_does_not_come_whole_leaves_nothing() {
@@ -226,7 +226,7 @@ fn a_chunk_that_does_not_come_whole_leaves_nothing() {
     assert_eq!((server.uploads(), parts.status(&server)), before);
 }
 
-// CHUNK-PUT-09
+// rows: CHUNK-PUT-09
 // spec: CHUNK-10
 #[test]
 fn a_raw_chunk_says_its_length_and_type() {
@@ -247,7 +247,7 @@ fn with_parameter(parts: &Parts, name: &str, values: &[&str]) -> Request {
     Request::new("POST", &target).header("Content-Type", "application/octet-stream").body("hello ")
 }
 
-// CHUNK-PUT-10
+// rows: CHUNK-PUT-10
 // spec: CHUNK-4, CORE-2
 #[test]
 fn each_parameter_is_there_once_and_plain() {
@@ -276,7 +276,7 @@ fn each_parameter_is_there_once_and_plain() {
     refuses(&server, &parts, &with_parameter(&parts, "chunk_size", &["0"]), 400);
 }
 
-// CHUNK-PUT-11
+// rows: CHUNK-PUT-11
 // spec: STORE-13, CHUNK-1
 #[test]
 fn a_file_without_name_is_called_by_its_id() {
@@ -290,7 +290,7 @@ fn a_file_without_name_is_called_by_its_id() {
     assert!(names[0].starts_with(&id), "{names:?} of {id}");
 }
 
-// CHUNK-PUT-12
+// rows: CHUNK-PUT-12
 // spec: CHUNK-9
 #[test]
 fn the_first_request_fixes_the_layout() {
@@ -311,7 +311,7 @@ fn the_first_request_fixes_the_layout() {
     refuses(&server, &parts, &other.put(0), 409);
 }
 
-// CHUNK-PUT-13
+// rows: CHUNK-PUT-13
 // spec: CHUNK-1
 #[test]
 fn two_names_make_two_uploads() {
@@ -355,7 +355,7 @@ fn digests(parts: &Parts, bytes: &[u8]) -> Vec<Request> {
     asked
 }
 
-// CHUNK-PUT-14
+// rows: CHUNK-PUT-14
 // spec: CHUNK-14
 #[test]
 fn a_digest_is_compared_however_it_comes() {
@@ -380,7 +380,7 @@ fn is_stored(answer: &Answer) {
     assert_eq!(answer.json()["sha256"], HELLO);
 }
 
-// CHUNK-PUT-14: the digest of the stored chunk, over other bytes.
+// rows: CHUNK-PUT-14: the digest of the stored chunk, over other bytes.
 // spec: CHUNK-14
 #[test]
 fn a_right_digest_over_wrong_bytes_replaces_nothing() {
@@ -392,7 +392,7 @@ fn a_right_digest_over_wrong_bytes_replaces_nothing() {
     assert_eq!(parts.check(&server, 0)["sha256"], HELLO);
 }
 
-// CHUNK-PUT-15
+// rows: CHUNK-PUT-15
 // spec: CHUNK-14
 #[test]
 fn a_digest_that_says_nothing_is_refused_or_ignored() {
@@ -415,7 +415,7 @@ fn a_digest_that_says_nothing_is_refused_or_ignored() {
     server.ask(&unknown).expect(201);
 }
 
-// CHUNK-PUT-16
+// rows: CHUNK-PUT-16
 // spec: CHUNK-12
 #[test]
 fn a_form_has_one_file_and_few_small_fields() {
@@ -437,7 +437,7 @@ fn a_form_has_one_file_and_few_small_fields() {
     refuses(&server, &parts, &with([fat, file].concat()), 413);
 }
 
-// CHUNK-PUT-16
+// rows: CHUNK-PUT-16
 // spec: CHUNK-12
 #[test]
 fn query_and_form_may_say_the_same() {
@@ -450,7 +450,7 @@ fn query_and_form_may_say_the_same() {
     refuses(&server, &parts, &both, 400);
 }
 
-// CHUNK-PUT-17
+// rows: CHUNK-PUT-17
 // spec: STORE-14, CHUNK-1
 #[test]
 fn a_file_name_is_data() {
@@ -476,7 +476,7 @@ fn a_file_name_is_data() {
     server.ask(&long.put(0)).refused(400);
 }
 
-// CHUNK-PUT-18
+// rows: CHUNK-PUT-18
 // spec: CHUNK-17
 #[test]
 fn a_merged_file_takes_what_it_has_and_nothing_else() {
@@ -494,7 +494,7 @@ fn a_merged_file_takes_what_it_has_and_nothing_else() {
     assert_eq!(server.ask(&parts.put(0)).expect(201).json()["received"], 1);
 }
 
-// CHUNK-PUT-18: after expiry.
+// rows: CHUNK-PUT-18: after expiry.
 #[test]
 fn after_expiry_a_new_upload_begins() {
     let server = Server::with(&["--expire-after=200ms", "--reap-every=1h"]);
@@ -506,7 +506,7 @@ fn after_expiry_a_new_upload_begins() {
     assert_eq!(parts.uploaded(&server), [0]);
 }
 
-// CHUNK-PUT-19, first third
+// rows: CHUNK-PUT-19, first third
 // spec: CHUNK-6
 #[test]
 fn the_tag_of_a_chunk_is_its_digest() {
@@ -518,7 +518,7 @@ fn the_tag_of_a_chunk_is_its_digest() {
     }
 }
 
-// CHUNK-PUT-12: what is fixed need not be said again.
+// rows: CHUNK-PUT-12: what is fixed need not be said again.
 // spec: CHUNK-9
 #[test]
 fn later_chunks_may_leave_the_layout_out() {
@@ -539,7 +539,7 @@ fn later_chunks_may_leave_the_layout_out() {
     parts.merge(&server).expect(201);
 }
 
-// CHUNK-PUT-19, the other two thirds
+// rows: CHUNK-PUT-19, the other two thirds
 // spec: CHUNK-15
 #[test]
 fn conditions_are_held_against_the_tag() {

@@ -24,7 +24,7 @@ fn is_none(status: &Value) {
     assert_eq!(status["uploaded"], json!([]), "{status}");
 }
 
-// CHUNK-STATUS-01
+// rows: CHUNK-STATUS-01
 // spec: CHUNK-19
 #[test]
 fn of_what_is_not_there_nothing_is_stored() {
@@ -38,7 +38,7 @@ fn of_what_is_not_there_nothing_is_stored() {
     is_none(&parts.status(&server));
 }
 
-// CHUNK-STATUS-01
+// rows: CHUNK-STATUS-01
 // spec: CHUNK-19
 #[test]
 fn of_what_expired_nothing_is_stored() {
@@ -49,7 +49,7 @@ fn of_what_expired_nothing_is_stored() {
     is_none(&parts.status(&server));
 }
 
-// CHUNK-STATUS-02
+// rows: CHUNK-STATUS-02
 // spec: CHUNK-18
 #[test]
 fn it_tells_what_is_there_and_what_is_missing() {
@@ -80,7 +80,7 @@ fn it_tells_what_is_there_and_what_is_missing() {
     }
 }
 
-// CHUNK-STATUS-03
+// rows: CHUNK-STATUS-03
 // spec: CHUNK-19
 #[test]
 fn it_tells_the_phase() {
@@ -100,7 +100,7 @@ fn it_tells_the_phase() {
     assert_eq!(status["result"], answer);
 }
 
-// CHUNK-STATUS-04
+// rows: CHUNK-STATUS-04
 // spec: CHUNK-18
 #[test]
 fn by_id_it_is_the_same() {
@@ -116,7 +116,7 @@ fn by_id_it_is_the_same() {
     assert_eq!((&ranges["uploaded"], &ranges["missing"]), (&json!("0-1,3"), &json!("2,4")));
 }
 
-// CHUNK-STATUS-04: 10,000 chunks, sent over a few connections.
+// rows: CHUNK-STATUS-04: 10,000 chunks, sent over a few connections.
 // spec: CHUNK-18
 #[test]
 fn ten_thousand_chunks_are_listed_in_order_and_soon() {
@@ -144,7 +144,7 @@ fn ten_thousand_chunks_are_listed_in_order_and_soon() {
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
-// CHUNK-STATUS-05
+// rows: CHUNK-STATUS-05
 // spec: CHUNK-2
 #[test]
 fn it_must_be_clear_which_upload_is_meant() {

@@ -8,6 +8,7 @@ mod doors;
 mod hosts;
 mod imports;
 mod orphans;
+mod rows;
 mod sizes;
 mod source;
 
@@ -57,6 +58,13 @@ fn each_clause_is_tested_and_each_citation_exists() {
     let path = root().join("protocol-spec.md");
     let spec = std::fs::read_to_string(path).expect("the rules are in protocol-spec.md");
     nothing_to_complain_about(clauses::complaints(&spec, &Source::all_below(root())));
+}
+
+#[test]
+fn each_conformance_row_is_tested_and_each_citation_exists() {
+    let path = root().join(rows::PAGE);
+    let page = std::fs::read_to_string(path).expect("the rows are beside the judge");
+    nothing_to_complain_about(rows::complaints(&page, &Source::all_below(root())));
 }
 
 #[test]
