@@ -142,16 +142,18 @@ impl Options {
             config::ChunkDigest::Sha256 => Hashing::Sha256,
             config::ChunkDigest::None => Hashing::Off,
         };
+        let service = service_options(config)?;
         Ok(Self {
             hold,
             merge: MergeOptions { template, verify, join_wait: JOIN_WAIT },
             ingest: IngestOptions {
                 chunk_size,
+                max_size: service.rules.max_size,
                 hashing,
                 memory_budget: config.memory_budget,
                 writers_max: WRITERS_MAX,
             },
-            service: service_options(config)?,
+            service,
         })
     }
 }

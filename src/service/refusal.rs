@@ -5,7 +5,11 @@ use std::io::{self, ErrorKind};
 
 use crate::{
     ingest::{Broken, HoldError, IngestError, LayoutMismatch, MergeError},
-    protocol::{DigestAlgorithm, Parameter, Problem, chunks::IndexRuns},
+    protocol::{
+        DigestAlgorithm, Parameter, Problem,
+        chunks::IndexRuns,
+        headers::{UPLOAD_CHECKSUM, UPLOAD_LENGTH},
+    },
     upload::{ChunkIndex, Record},
 };
 
@@ -87,6 +91,19 @@ fn problem(error: IngestError, index: ChunkIndex) -> Problem {
         IngestError::Merge(error) => merge_problem(error, None),
         IngestError::OffsetMismatch { current } => Problem::OffsetMismatch { current },
         IngestError::LengthExceeded { length } => Problem::LengthExceeded { length },
+        IngestError::MaxSizeExceeded { max } => Problem::MaxSizeExceeded { max },
+        IngestError::LengthFixed { .. } => Problem::MalformedHeader {
+            name: UPLOAD_LENGTH,
+            why: "the upload has another length, which cannot change",
+        },
+        IngestError::LengthTooShort => Problem::MalformedHeader {
+            name: UPLOAD_LENGTH,
+            why: "the upload has bytes behind it already",
+        },
+        IngestError::ChecksumMismatch { algorithm } => Problem::ChecksumMismatch { algorithm },
+        IngestError::Unusable(why) => {
+            Problem::MalformedHeader { name: UPLOAD_CHECKSUM, why: why.0 }
+        }
         IngestError::Ambiguous => Problem::AmbiguousUpload,
         IngestError::LayoutMismatch(LayoutMismatch { field, stored, given }) => {
             Problem::UploadMetadataMismatch { field: parameter(field), stored, given }

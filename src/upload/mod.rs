@@ -1,6 +1,7 @@
 //! The law: what an upload is and which changes are legal. Pure values: no async, no IO, no clock,
 //! no HTTP.
 
+mod checksum;
 mod chunk_table;
 mod digest;
 mod fact;
@@ -17,6 +18,7 @@ mod tests;
 mod time;
 mod units;
 
+pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumDemand, NotAChecksum, RunningChecksum};
 pub use chunk_table::{ChunkTable, SealedChunk};
 pub use digest::{
     CompositeDigest, CompositeMatch, CompositeMismatch, DigestForm, ParseDigestError, Sha256Digest,
@@ -31,6 +33,6 @@ pub use name::{
 };
 pub use part::PartId;
 pub use phase::{IllegalMove, Phase, PhaseEvent};
-pub use record::{Finished, LawError, Record};
+pub use record::{Finished, LawError, Pending, Record};
 pub use time::Timestamp;
 pub use units::{ChunkCount, ChunkIndex, ChunkSize, Length, Offset, OutOfRange};

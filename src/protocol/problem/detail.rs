@@ -23,6 +23,11 @@ impl Problem {
             P::LengthExceeded { length } => {
                 format!("The file has {length} bytes, and the body reaches past its end.")
             }
+            P::ChecksumMismatch { algorithm } => {
+                format!(
+                    "The body has another {algorithm} checksum. None of it was kept; resend it."
+                )
+            }
             P::BodyTooLarge { limit } => format!("At most {limit} bytes are taken here."),
             P::InvalidParameter { name, why } => format!("The parameter {name} is invalid: {why}."),
             P::MalformedMultipart { why } => format!("The multipart body cannot be used: {why}."),
@@ -84,7 +89,7 @@ impl Problem {
             P::Gone => "The upload has expired or cannot be continued. Begin a new one.",
             P::UnsupportedEncoding => "Send the body without a content coding.",
             P::LengthRequired => "Send a Content-Length with the chunk.",
-            P::MalformedBody => "The body's framing is broken; what came before it was kept.",
+            P::MalformedBody => "The body's framing is broken. Go on from the upload's offset.",
             P::AmbiguousUpload => "Several uploads share this hash. Name the file too.",
             P::PreconditionFailed { .. } => "The stored chunk is not the one that you expect.",
             P::CompositeMismatch { .. } => {
@@ -93,9 +98,9 @@ impl Problem {
             P::ChunkConflict => "The file is finished and does not change any more.",
             P::Merging => "The file is being put together. Ask again in a moment.",
             P::Busy => "Another request works on this upload. Try again in a moment.",
-            P::TakenOver => "A newer request works on this upload; what came was kept.",
-            P::ShuttingDown => "The server is about to stop; what came was kept. Try again soon.",
-            P::DiskFull => "There is no room for more bytes; what came was kept. Try again later.",
+            P::TakenOver => "A newer request works on this upload. Go on from its offset.",
+            P::ShuttingDown => "The server is about to stop. Go on from the upload's offset soon.",
+            P::DiskFull => "There is no room for more bytes. Go on from the upload's offset later.",
             P::Storage => "The storage failed. Ask for the upload's state, then try again.",
             P::MethodNotAllowed { .. }
             | P::UnsupportedMediaType { .. }
@@ -105,6 +110,7 @@ impl Problem {
             | P::OffsetMismatch { .. }
             | P::MaxSizeExceeded { .. }
             | P::LengthExceeded { .. }
+            | P::ChecksumMismatch { .. }
             | P::BodyTooLarge { .. }
             | P::InvalidParameter { .. }
             | P::MalformedMultipart { .. }

@@ -17,7 +17,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Answer, chunks::IndexRuns, headers::TUS_RESUMABLE};
-use crate::upload::{ChunkCount, ChunkIndex, Dialect, Length, Offset, Sha256Digest};
+use crate::upload::{
+    ChecksumAlgorithm, ChunkCount, ChunkIndex, Dialect, Length, Offset, Sha256Digest,
+};
 
 pub use matrix::{all_examples, matrix};
 
@@ -79,6 +81,11 @@ pub enum Problem {
     LengthExceeded {
         /// Bytes of the file.
         length: Length,
+    },
+    /// The body does not have the checksum that came with it (tus checksum).
+    ChecksumMismatch {
+        /// How that is taken.
+        algorithm: ChecksumAlgorithm,
     },
     /// A body without `Content-Length` where one is needed.
     LengthRequired,

@@ -46,6 +46,7 @@ impl Problem {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             P::CompositeMismatch { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            P::ChecksumMismatch { .. } => checksum_mismatch(),
             P::Busy | P::TakenOver => StatusCode::LOCKED,
             P::Storage => StatusCode::INTERNAL_SERVER_ERROR,
             P::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
@@ -75,6 +76,7 @@ impl Problem {
             P::OffsetMismatch { .. } => "offset-mismatch",
             P::MaxSizeExceeded { .. } => "max-size-exceeded",
             P::LengthExceeded { .. } => "length-exceeded",
+            P::ChecksumMismatch { .. } => "checksum-mismatch",
             P::LengthRequired => "length-required",
             P::MalformedBody => "malformed-body",
             P::BodyTooLarge { .. } => "body-too-large",
@@ -120,6 +122,7 @@ impl Problem {
             P::OffsetMismatch { .. } => "Offset mismatch",
             P::MaxSizeExceeded { .. } => "File too large",
             P::LengthExceeded { .. } => "Body longer than the file",
+            P::ChecksumMismatch { .. } => "Checksum Mismatch",
             P::LengthRequired => "Content-Length required",
             P::MalformedBody => "Malformed body",
             P::BodyTooLarge { .. } => "Body too large",
@@ -177,6 +180,7 @@ impl Problem {
             | P::MalformedMetadata { .. }
             | P::ExtensionNotOffered { .. }
             | P::LengthExceeded { .. }
+            | P::ChecksumMismatch { .. }
             | P::LengthRequired
             | P::MalformedBody
             | P::BodyTooLarge { .. }
@@ -206,6 +210,7 @@ impl Problem {
             P::OffsetMismatch { current } => json!({ "upload_offset": current }),
             P::MaxSizeExceeded { max } => json!({ "max_size": max }),
             P::LengthExceeded { length } => json!({ "upload_length": length }),
+            P::ChecksumMismatch { algorithm } => json!({ "algorithm": algorithm.name() }),
             P::BodyTooLarge { limit } => json!({ "limit": limit }),
             P::InvalidParameter { name, .. } => json!({ "parameter": name.as_str() }),
             P::DigestMismatch { algorithm, expected, actual, index } => json!({
@@ -258,6 +263,11 @@ impl Problem {
             _ => Map::new(),
         }
     }
+}
+
+/// Registered nowhere but in tus (checksum).
+fn checksum_mismatch() -> StatusCode {
+    StatusCode::from_u16(460).expect("three digits")
 }
 
 fn named(name: &str, value: HeaderValue) -> (HeaderName, HeaderValue) {

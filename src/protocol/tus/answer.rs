@@ -2,14 +2,15 @@
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::{Rules, VERSION};
+use super::{Rules, VERSION, checksum};
 use crate::{
     protocol::{
         Answer, Problem,
         address::Link,
         headers::{
-            TUS_EXTENSION, TUS_MAX_SIZE, TUS_RESUMABLE, TUS_VERSION, UPLOAD_EXPIRES, UPLOAD_LENGTH,
-            UPLOAD_METADATA, UPLOAD_OFFSET, ascii, number,
+            TUS_CHECKSUM_ALGORITHM, TUS_EXTENSION, TUS_MAX_SIZE, TUS_RESUMABLE, TUS_VERSION,
+            UPLOAD_DEFER_LENGTH, UPLOAD_EXPIRES, UPLOAD_LENGTH, UPLOAD_METADATA, UPLOAD_OFFSET,
+            ascii, number,
         },
     },
     upload::{Dialect, Length, Offset, Timestamp},
@@ -37,7 +38,8 @@ pub fn options(rules: &Rules) -> Answer {
     let mut answer = empty(StatusCode::NO_CONTENT);
     let headers = answer.headers_mut();
     headers.insert(TUS_VERSION, HeaderValue::from_static(VERSION));
-    headers.insert(TUS_EXTENSION, HeaderValue::from_static(rules.extensions()));
+    headers.insert(TUS_EXTENSION, ascii(&rules.extensions()));
+    headers.insert(TUS_CHECKSUM_ALGORITHM, ascii(&checksum::algorithms()));
     if let Some(max) = rules.max_size {
         headers.insert(TUS_MAX_SIZE, number(max.get()));
     }
@@ -46,12 +48,19 @@ pub fn options(rules: &Rules) -> Answer {
 
 impl Rules {
     /// Only what works, without blanks: `TUSKit` does not trim (row TUS-CORE-02).
-    const fn extensions(&self) -> &'static str {
-        if self.termination_disabled {
-            "creation,creation-with-upload,expiration"
-        } else {
-            "creation,creation-with-upload,expiration,termination"
+    fn extensions(&self) -> String {
+        let mut extensions = vec![
+            "creation",
+            "creation-with-upload",
+            "creation-defer-length",
+            "expiration",
+            "checksum",
+            "checksum-trailer",
+        ];
+        if !self.termination_disabled {
+            extensions.push("termination");
         }
+        extensions.join(",")
     }
 }
 
@@ -68,9 +77,10 @@ pub fn head(progress: Progress, length: Option<Length>, metadata: &str) -> Answe
     let mut answer = empty(StatusCode::OK);
     let headers = answer.headers_mut();
     progress.write(headers);
-    if let Some(length) = length {
-        headers.insert(UPLOAD_LENGTH, number(length.get()));
-    }
+    match length {
+        Some(length) => headers.insert(UPLOAD_LENGTH, number(length.get())),
+        None => headers.insert(UPLOAD_DEFER_LENGTH, HeaderValue::from_static("1")),
+    };
     if let Ok(value) = HeaderValue::from_str(metadata)
         && !value.is_empty()
     {

@@ -61,14 +61,14 @@ fn request(parts: &Parts, body: BodyLength, rules: &Rules, rest: &str) -> Result
     }
     if rest.is_empty() {
         return match method {
-            Method::POST => Creation::decode(&parts.headers, body, rules).map(Request::Create),
+            Method::POST => Creation::decode(parts, body, rules).map(Request::Create),
             _ => Err(Problem::MethodNotAllowed { allow: "POST, OPTIONS".to_owned() }),
         };
     }
     let id = upload_id(rest)?;
     match method {
         Method::HEAD => Ok(Request::Head(id)),
-        Method::PATCH => Ok(Request::Patch(id, Patch::decode(&parts.headers, body))),
+        Method::PATCH => Ok(Request::Patch(id, Patch::decode(parts, body, rules))),
         Method::GET if !rules.download_disabled => Ok(Request::Get(id)),
         Method::DELETE if !rules.termination_disabled => Ok(Request::Delete(id)),
         _ => Err(Problem::MethodNotAllowed { allow: rules.upload_methods() }),
