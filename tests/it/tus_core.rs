@@ -44,7 +44,15 @@ fn the_extensions_are_listed_without_spaces_and_with_their_roots() {
     assert!(!list.contains(' '), "{list:?}");
     let listed: HashSet<&str> = list.split(',').collect();
     assert_eq!(listed.len(), list.split(',').count(), "twice in {list:?}");
-    for extension in ["creation", "creation-with-upload", "expiration", "termination"] {
+    for extension in [
+        "creation",
+        "creation-with-upload",
+        "creation-defer-length",
+        "expiration",
+        "checksum",
+        "checksum-trailer",
+        "termination",
+    ] {
         assert!(listed.contains(extension), "no {extension} in {list:?}");
     }
     let known = [
@@ -63,6 +71,16 @@ fn the_extensions_are_listed_without_spaces_and_with_their_roots() {
         let root = extension.split('-').next().unwrap();
         assert!(listed.contains(root), "{extension} without {root} in {list:?}");
     }
+}
+
+// rows: TUS-CORE-03
+// spec: TUS-54
+#[test]
+fn the_checksum_algorithms_are_listed_in_lower_case_without_spaces() {
+    let server = Server::start();
+    let answer = server.ask(&Request::new("OPTIONS", FILES));
+    let list = answer.needs("Tus-Checksum-Algorithm");
+    assert_eq!(list, "sha256,sha1,sha512,md5,crc32,crc32c,blake3");
 }
 
 // TUS-CORE-04

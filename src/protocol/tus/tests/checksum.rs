@@ -79,6 +79,10 @@ fn a_checksum_has_one_spelling() {
     let twice = Sent::patch().with("Upload-Checksum", SHA1).with("Upload-Checksum", SHA1);
     assert!(is_unusable(&demand(twice)));
     let post = Sent::new("POST", "/files/").with("Upload-Length", "11");
+    let post = post.with("Upload-Checksum", "sha1 x");
+    assert_eq!(post.with("Content-Length", "0").creation().checksum, ChecksumDemand::Nothing);
+    let post = Sent::new("POST", "/files/").with("Upload-Length", "11");
+    let post = post.with("Content-Length", "5").with("Content-Type", BODY_MEDIA_TYPE);
     assert_eq!(status(post.with("Upload-Checksum", "sha1 x").decode()), 400);
 }
 
