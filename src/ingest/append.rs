@@ -169,8 +169,6 @@ fn news(
     match record.clone().apply(&stamped) {
         Ok(()) => Ok(Some(declared)),
         Err(LawError::TooShort { .. }) => Err(IngestError::LengthTooShort),
-        // A chunk that is there would have another length.
-        Err(LawError::OutOfRange(_)) => Err(IngestError::LengthTooShort),
         Err(law) => Err(HoldError::Law(law).into()),
     }
 }

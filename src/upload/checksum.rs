@@ -211,8 +211,10 @@ mod tests {
         ["sha1", "Kq5sNclPz7QV2+lfQIuc6R7oRu0=", "2jmj7l5rSw0yVb/vlWAYkK/YBwk="],
         [
             "sha512",
-            "MJ7MSJwS1utMxA9QyQLytNDtd+5RGnx6m808qG1M2G+YndNbxf9JlnDaNCVbRbDP2DDoH2Bdz33FVC6TrpzXbw==",
-            "z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg==",
+            "MJ7MSJwS1utMxA9QyQLytNDtd+5RGnx6m808qG1M2G+Y\
+             ndNbxf9JlnDaNCVbRbDP2DDoH2Bdz33FVC6TrpzXbw==",
+            "z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H\
+             0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg==",
         ],
         ["md5", "XrY7u+Ae7tCTyyK7j1rNww==", "1B2M2Y8AsgTpgAmY7PhCfg=="],
         ["crc32", "DUoRhQ==", "AAAAAA=="],

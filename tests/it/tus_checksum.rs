@@ -1,11 +1,15 @@
 //! Checksum: bytes that are not those that were sent never count.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     chunks::Parts,
     client::{Answer, Request},
     digest::checksum,
+    disk::bytes_below,
     http2,
     random::Random,
     server::{CHUNK, Server},
@@ -36,7 +40,8 @@ fn the_written_vectors_are_right() {
     for vector in [
         "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=",
         "sha256 uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek=",
-        "sha512 MJ7MSJwS1utMxA9QyQLytNDtd+5RGnx6m808qG1M2G+YndNbxf9JlnDaNCVbRbDP2DDoH2Bdz33FVC6TrpzXbw==",
+        "sha512 MJ7MSJwS1utMxA9QyQLytNDtd+5RGnx6m808qG1M2G+Y\
+         ndNbxf9JlnDaNCVbRbDP2DDoH2Bdz33FVC6TrpzXbw==",
         "md5 XrY7u+Ae7tCTyyK7j1rNww==",
         "crc32 DUoRhQ==",
         "crc32c yZRlqg==",
@@ -49,7 +54,8 @@ fn the_written_vectors_are_right() {
     for vector in [
         "sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=",
         "sha256 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
-        "sha512 z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg==",
+        "sha512 z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H\
+         0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg==",
         "md5 1B2M2Y8AsgTpgAmY7PhCfg==",
         "crc32 AAAAAA==",
         "crc32c AAAAAA==",
@@ -324,13 +330,13 @@ fn chunks_behind_and_under_a_wrong_patch_come_back() {
     upload.is_file(&parts.bytes);
 }
 
-/// One PATCH with a checksum that is killed in the middle; true if it was answered.
+/// One PATCH with a checksum that is killed in the middle: was it answered, and did it leave bytes?
 fn checked_until_killed(
     random: &mut Random,
     server: &mut Server,
     (url, bytes): (&str, &[u8]),
     (begin, trailer): (usize, bool),
-) -> bool {
+) -> (bool, bool) {
     let body = &bytes[begin..];
     let sum = checksum("sha1", body);
     let head = append(url, begin as u64);
@@ -342,20 +348,28 @@ fn checked_until_killed(
     };
     let mut connection = server.connect();
     let mut other = connection.twin();
-    let moment = Duration::from_micros(random.between(0, 12_000));
+    let folder = Upload { server, url: url.to_owned() }.folder();
+    let moment = Duration::from_micros(random.between(0, 8_000));
     thread::scope(|scope| {
         scope.spawn(move || other.send(&request));
+        // Mostly within the body, sometimes in front of it or behind it.
+        let deadline = Instant::now() + Duration::from_millis(random.between(0, 600));
+        while bytes_below(&folder) <= begin as u64 && Instant::now() < deadline {
+            thread::sleep(Duration::from_micros(200));
+        }
         thread::sleep(moment);
         server.kill_9();
     });
+    let torn = bytes_below(&folder) > begin as u64;
     let answered = connection.try_answer("PATCH").is_ok_and(|answer| answer.status == 204);
     server.start_again();
-    answered
+    (answered, torn)
 }
 
 fn rounds_of_checked(test: &str, rounds: usize, options: &[&str]) {
     let mut random = Random::announced(test);
     let mut server = Server::with(options);
+    let mut torn = 0;
     for round in 0..rounds {
         let size = 64 * CHUNK - random.below(CHUNK);
         let bytes = random.bytes(size);
@@ -363,9 +377,11 @@ fn rounds_of_checked(test: &str, rounds: usize, options: &[&str]) {
         let begin = random.below(size / 4);
         server.ask(&patch(&url, 0, &bytes[..begin])).expect(204);
         let trailer = round % 3 == 2;
-        let told = checked_until_killed(&mut random, &mut server, (&url, &bytes), (begin, trailer));
+        let (told, left) =
+            checked_until_killed(&mut random, &mut server, (&url, &bytes), (begin, trailer));
         let upload = Upload { server: &server, url };
         let offset = upload.offset() as usize;
+        torn += usize::from(left);
         if told {
             assert_eq!(offset, size, "round {round}: what was told is lost");
         }
@@ -378,6 +394,7 @@ fn rounds_of_checked(test: &str, rounds: usize, options: &[&str]) {
         upload.is_file(&bytes);
         upload.delete().expect(204);
     }
+    assert!(torn > 0, "no round was killed within its body");
 }
 
 // rows: TUS-CHK-07

@@ -129,8 +129,8 @@ fn setups() -> impl Iterator<Item = Setup> {
     policies.into_iter().flat_map(|durability| {
         [(1, Hashing::Sha256), (2, Hashing::Off), (u64::MAX, Hashing::Sha256)].map(
             |(chunks_per_part, hashing)| Setup {
-                durability,
                 chunks_per_part,
+                durability,
                 hashing,
                 ..Setup::default()
             },
@@ -250,7 +250,7 @@ async fn nobody_is_shown_what_was_not_compared_yet() {
             let id = prepare(&bench).await;
             let before = seen(&bench, &id).await;
             let told = bench.status(&id).await.deadline;
-            bench.clock.advance(Duration::from_secs(60));
+            bench.clock.advance(Duration::from_mins(1));
             let stalled = Script::in_frames(&wanted()[BEFORE..], 11).then(Frame::Stall, 99 - 12);
             let stalled = stalled.unannounced();
             let (house, own, demand) = (bench.house.clone(), id.clone(), demand.clone());
@@ -476,6 +476,6 @@ async fn whatever_fails_a_checked_request_counts_as_a_whole_or_not_at_all() {
 async fn whatever_fails_under_ack_a_checked_request_counts_as_a_whole_or_not_at_all() {
     let durability = Durability::Ack;
     for chunks_per_part in [1, u64::MAX] {
-        survive(&Setup { durability, chunks_per_part, ..Setup::default() }).await;
+        survive(&Setup { chunks_per_part, durability, ..Setup::default() }).await;
     }
 }

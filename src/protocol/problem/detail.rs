@@ -23,11 +23,6 @@ impl Problem {
             P::LengthExceeded { length } => {
                 format!("The file has {length} bytes, and the body reaches past its end.")
             }
-            P::ChecksumMismatch { algorithm } => {
-                format!(
-                    "The body has another {algorithm} checksum. None of it was kept; resend it."
-                )
-            }
             P::BodyTooLarge { limit } => format!("At most {limit} bytes are taken here."),
             P::InvalidParameter { name, why } => format!("The parameter {name} is invalid: {why}."),
             P::MalformedMultipart { why } => format!("The multipart body cannot be used: {why}."),
@@ -63,6 +58,7 @@ impl Problem {
             | P::UnknownUpload
             | P::Gone
             | P::UnsupportedEncoding
+            | P::ChecksumMismatch { .. }
             | P::LengthRequired
             | P::MalformedBody
             | P::AmbiguousUpload
@@ -88,6 +84,9 @@ impl Problem {
             P::UnknownUpload => "There is no such upload. Begin a new one.",
             P::Gone => "The upload has expired or cannot be continued. Begin a new one.",
             P::UnsupportedEncoding => "Send the body without a content coding.",
+            P::ChecksumMismatch { .. } => {
+                "The body does not have its checksum. None of it was kept; send it again."
+            }
             P::LengthRequired => "Send a Content-Length with the chunk.",
             P::MalformedBody => "The body's framing is broken. Go on from the upload's offset.",
             P::AmbiguousUpload => "Several uploads share this hash. Name the file too.",
@@ -110,7 +109,6 @@ impl Problem {
             | P::OffsetMismatch { .. }
             | P::MaxSizeExceeded { .. }
             | P::LengthExceeded { .. }
-            | P::ChecksumMismatch { .. }
             | P::BodyTooLarge { .. }
             | P::InvalidParameter { .. }
             | P::MalformedMultipart { .. }

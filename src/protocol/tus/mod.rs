@@ -6,9 +6,9 @@
 //!
 //! Where several rules are broken at once, the refusals take precedence in this order: version 412
 //! → path 404, 405 → unknown 404, gone 410 → media type 415 → malformed header 400 → offset 409 →
-//! size 413 → checksum 400 → body. Whether an upload is there, only its record tells; so the head of a PATCH is
-//! handed over as a `Result` inside of [`Request::Patch`], to be looked at after the upload was
-//! found.
+//! size 413 → checksum 400 → body. Whether an upload is there, only its record tells; so the head
+//! of a PATCH is handed over as a `Result` inside of [`Request::Patch`], to be looked at after the
+//! upload was found.
 
 pub mod answer;
 mod checksum;
