@@ -34,7 +34,7 @@ fn options_tells_of_the_server_whatever_the_path_and_version() {
     }
 }
 
-// TUS-CORE-02
+// rows: TUS-CORE-02
 // spec: TUS-1
 #[test]
 fn the_extensions_are_listed_without_spaces_and_with_their_roots() {

@@ -236,7 +236,7 @@ fn a_cut_body_is_kept_though_nobody_knows_its_url() {
     panic!("the five bytes are not among {:?}", server.uploads());
 }
 
-// TUS-CWU-08
+// rows: TUS-CWU-08
 // spec: CORE-9
 #[test]
 fn only_a_good_request_is_asked_to_go_on() {
@@ -253,6 +253,7 @@ fn only_a_good_request_is_asked_to_go_on() {
         (create(101).header("Content-Type", OFFSET_TYPE), 413),
         (create(11).header("Content-Type", OFFSET_TYPE).header("Upload-Metadata", "a !!!"), 400),
         (create(11).header("Content-Type", "text/plain"), 415),
+        (create(11).header("Content-Type", OFFSET_TYPE).header("Upload-Checksum", "sha1 x"), 400),
     ] {
         let mut connection = server.begin(&expecting(bad).announcing(11));
         let answer = connection.answer("POST").refused(status);

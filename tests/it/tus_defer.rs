@@ -36,7 +36,11 @@ fn an_upload_may_begin_without_a_length() {
     let server = Server::start();
     let answer = server.ask(&create_deferred()).expect(201);
     answer.needs("Upload-Expires");
-    is_open(&Upload::from_answer(&server, &answer), 0);
+    let upload = Upload::from_answer(&server, &answer);
+    is_open(&upload, 0);
+    let status = Request::new("GET", &format!("/upload/status?upload_id={}", upload.id()));
+    let status = server.ask(&status).expect(200).json();
+    assert!(status["size"].is_null() && status["total"].is_null(), "{status}");
     let plain = request("POST", FILES);
     for value in ["0", "2", "true", "01", "1, 1", ""] {
         server.ask(&plain.clone().header("Upload-Defer-Length", value)).refused(400);

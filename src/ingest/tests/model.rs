@@ -26,6 +26,13 @@ enum Step {
         how: u8,
         right: bool,
     },
+    /// The same, said before the bytes; the process dies with one of its facts.
+    Dies {
+        bytes: usize,
+        trailer: bool,
+        right: bool,
+        nth: u64,
+    },
     Put {
         chunk: usize,
         salt: u8,
@@ -49,6 +56,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (-5..6_i64).prop_map(|off| Step::Append { bytes: 3, off, salt: 0 }),
         4 => (0..11_usize, salt.clone(), 0..3_u8, any::<bool>())
             .prop_map(|(bytes, salt, how, right)| Step::Checked { bytes, salt, how, right }),
+        2 => (0..11_usize, any::<bool>(), any::<bool>(), 1..7_u64)
+            .prop_map(|(bytes, trailer, right, nth)| Step::Dies { bytes, trailer, right, nth }),
         4 => (0..8_usize, salt).prop_map(|(chunk, salt)| Step::Put { chunk, salt }),
         2 => Just(Step::Absorb),
         1 => Just(Step::Head),
@@ -166,6 +175,9 @@ impl Run {
             Step::Checked { bytes, salt, how, right } => {
                 self.append_checked(bytes, salt, (how, right)).await;
             }
+            Step::Dies { bytes, trailer, right, nth } => {
+                self.die_within(bytes, (trailer, right), nth).await;
+            }
             Step::Put { chunk, salt } => self.put(chunk % self.model.sealed.len(), salt).await,
             Step::Absorb => {
                 self.bench.merger.absorb_soon(&self.id);
@@ -230,6 +242,39 @@ impl Run {
         } else {
             assert_eq!((told.offset.get(), told.fate), (offset, Fate::TakenBack));
         }
+    }
+
+    /// The bytes are all there afterwards, or none is.
+    async fn die_within(&mut self, bytes: usize, (trailer, right): (bool, bool), nth: u64) {
+        let now = self.model.offset();
+        let end = (now + bytes).min(self.model.length);
+        let sent = content(self.model.length, 7)[now..end].to_vec();
+        let sum = Checksum::of(ChecksumAlgorithm::Md5, if right { &sent } else { b"other" });
+        let script = Script::in_frames(&sent, 3);
+        let (script, demand) = if trailer {
+            (script.followed_by(Ok(sum)), ChecksumDemand::Trailer)
+        } else {
+            (script, ChecksumDemand::Checksum(sum))
+        };
+        self.bench.ledgers.fail(nth);
+        self.bench.ledgers.crash();
+        let offset = u64::try_from(now).unwrap();
+        let told = self.bench.append_checked(&self.id, offset, script, demand).await;
+        self.bench.reopen().await;
+        self.bench.ledgers.clear();
+        self.bench.faults.clear();
+        let head = usize::try_from(self.bench.head(&self.id).await).unwrap();
+        let acknowledged = told.is_ok_and(|told| told.failure.is_none());
+        if right && head != now {
+            self.model.append(&sent);
+        }
+        assert_eq!(head, self.model.offset());
+        assert!(!right || !acknowledged || head >= end);
+        // It may have died in the finish too; who asks for a merge makes up for it.
+        let finished = self.bench.status(&self.id).await.record.phase() == Phase::Finished;
+        assert!(self.model.is_complete() || !finished);
+        assert!(finished || !(self.model.by_offset && self.model.is_complete()));
+        self.model.finished = finished;
     }
 
     async fn put(&mut self, chunk: usize, salt: u8) {
