@@ -55,7 +55,7 @@
 //! let merger = Arc::new(merger::Merger::new(holds.clone(), rules, tasks.clone()));
 //! let rules = IngestOptions {
 //!     chunk_size: upload::ChunkSize::new(8 << 20)?, hashing: Hashing::Sha256,
-//!     memory_budget: 32 << 20, writers_max: 64,
+//!     max_size: None, memory_budget: 32 << 20, writers_max: 64,
 //! };
 //! let ingest = Arc::new(Ingest::new(holds, merger, rules, stop.clone()));
 //! let (rules, links) = (protocol::tus::Rules::default(), protocol::Links::default());

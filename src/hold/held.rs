@@ -37,6 +37,8 @@ pub struct Held {
     pub(super) certainty: Certainty,
     /// Chunks that this hold sealed under [`Durability::Ack`] and that no flush has covered yet.
     unsynced: Vec<ChunkIndex>,
+    /// Parts that lost a chunk to newer bytes. They go when those are there to stay.
+    superseded: Vec<PartId>,
     locks: Option<(FileLock, UploadGuard)>,
 }
 
@@ -60,6 +62,7 @@ impl Held {
             tail: None,
             certainty: Certainty::Sure,
             unsynced: Vec::new(),
+            superseded: Vec::new(),
             locks: Some((lock, guard)),
         }
     }
@@ -125,7 +128,11 @@ impl Held {
 
     /// When it expires, if it is unfinished.
     pub fn deadline(&self) -> Option<Timestamp> {
-        let record = self.record();
+        self.deadline_of(self.record())
+    }
+
+    /// When it would expire if these were its facts.
+    pub fn deadline_of(&self, record: &Record) -> Option<Timestamp> {
         record.phase().takes_bytes().then(|| self.holds.deadline(record.last_activity()))
     }
 
@@ -237,10 +244,11 @@ impl Held {
 
     /// Seals the tail's chunk, which is whole, and moves on behind it.
     pub fn seal_tail(&mut self) -> Result<(), HoldError> {
-        self.all_or_doubt(Self::seal_open_tail)
+        self.all_or_doubt(|this| this.seal_open_tail(None))
     }
 
-    fn seal_open_tail(&mut self) -> Result<(), HoldError> {
+    /// `first` becomes a fact together with the seal.
+    fn seal_open_tail(&mut self, first: Option<Fact>) -> Result<(), HoldError> {
         let Some(mut tail) = self.tail.take() else { return Ok(()) };
         let (chunk, part) = (tail.chunk, tail.part);
         let digest = tail.digest();
@@ -251,7 +259,7 @@ impl Held {
         }
         let superseded = self.record().chunks().get(chunk).map(|sealed| sealed.part);
         let sealed = Fact::Sealed { chunk, length: tail.length, digest, part };
-        if let Err(error) = self.commit([sealed], Flush::Lazy) {
+        if let Err(error) = self.commit(first.into_iter().chain([sealed]), Flush::Lazy) {
             self.tail = Some(tail);
             return Err(error);
         }
@@ -266,10 +274,23 @@ impl Held {
             None if self.durability() == Durability::Ack => self.sync_or_lose(&tail)?,
             None => {}
         }
-        match superseded.filter(|old| *old != part) {
-            Some(old) => self.clear_dead_bytes(old),
-            None => Ok(()),
-        }
+        let superseded =
+            superseded.filter(|old| *old != part && self.superseded.last() != Some(old));
+        self.superseded.extend(superseded);
+        Ok(())
+    }
+
+    /// Removes the bytes that newer ones took the place of.
+    pub(super) fn clear_superseded(&mut self) -> Result<(), HoldError> {
+        let parts = std::mem::take(&mut self.superseded);
+        parts.into_iter().try_for_each(|part| self.clear_dead_bytes(part))
+    }
+
+    /// Forgets what memory knows of the tail and of the parts around it.
+    pub(super) fn forget_tail(&mut self) {
+        self.tail = None;
+        self.unsynced.clear();
+        self.superseded.clear();
     }
 
     /// Waits until the tail's part is on the disk. A failed fsync is final: what this hold stored
@@ -279,19 +300,25 @@ impl Held {
         let Err(error) = tail.blob()?.sync() else { return Ok(()) };
         let id = self.id();
         tracing::error!(%id, %error, "could not flush a part, asking for its new bytes again");
+        if self.record().pending().is_some() {
+            // They are taken back as a whole.
+            return Err(error.into());
+        }
         tail.blob()?.truncate(tail.base)?;
         self.drop_chunks(&lost)?;
         Err(error.into())
     }
 
     /// Ends an append: gives back what was reserved, forgets bytes that lie in front of sealed
-    /// ones, and keeps the promise of the durability policy for what is about to be told.
+    /// ones, closes an open bracket, and keeps the promise of the durability policy for what is
+    /// about to be told.
     pub fn close_tail(&mut self) -> Result<(), HoldError> {
         self.all_or_doubt(|this| {
             if let Some(tail) = this.tail.take() {
                 this.close_open_tail(tail)?;
             }
-            this.write_down_activity()
+            this.write_down_activity()?;
+            this.clear_superseded()
         })
     }
 
@@ -320,11 +347,13 @@ impl Held {
             _ => None,
         };
         let quiet = self.now().since(self.record().last_activity()) >= self.holds.touch_grain();
-        match promise {
-            Some(promise) => self.commit([promise], flush),
-            None if quiet || flush == Flush::Durable => self.commit([Fact::Touched], flush),
-            None => Ok(()),
-        }
+        let activity = match promise {
+            Some(promise) => Some(promise),
+            None => (quiet || flush == Flush::Durable).then_some(Fact::Touched),
+        };
+        let accepted = self.record().pending().is_some().then_some(Fact::Accepted);
+        let facts: Vec<Fact> = accepted.into_iter().chain(activity).collect();
+        if facts.is_empty() { Ok(()) } else { self.commit(facts, flush) }
     }
 
     /// Writes down the length of an upload that had none. Bytes that end with it are a whole chunk
@@ -334,15 +363,20 @@ impl Held {
         if stored > length.end() {
             return Err(HoldError::Law(LawError::TooShort { length, stored }));
         }
-        self.commit([Fact::Length(length)], Flush::Lazy)?;
+        let declared = Fact::Length(length);
         let record = self.record();
+        let layout = record.layout().with_length(length).map_err(|e| HoldError::Law(e.into()))?;
         let chunk = record.chunks().first_missing();
-        let whole = record.layout().chunk_len(chunk).ok();
-        if !record.is_complete() && whole == Some(self.tail_length()) {
-            self.open_tail(chunk, hashing)?;
-            self.seal_tail()?;
+        let flush = self.durability().of_answer();
+        if layout.chunk_len(chunk) != Ok(self.tail_length()) {
+            return self.commit([declared], flush);
         }
-        Ok(())
+        // At once: nobody would ever seal a last chunk without bytes.
+        self.all_or_doubt(|this| {
+            this.open_tail(chunk, hashing)?;
+            this.seal_open_tail(Some(declared))?;
+            this.commit([], flush)
+        })
     }
 
     /// After a failed write: cuts the tail back to what is known of it, so that its length stays
@@ -431,23 +465,13 @@ impl Held {
         if self.tail.as_ref().is_some_and(|tail| tail.part == part) {
             return Ok(());
         }
-        match self.live_end(part) {
+        let record = self.record();
+        let before = record.pending().and_then(|pending| pending.before.live_end(part));
+        match record.live_end(part).max(before) {
             None => self.storage().remove_part(self.id(), part)?,
             Some(end) => self.storage().open_part(self.id(), part)?.truncate(end)?,
         }
         Ok(())
-    }
-
-    /// The end of the last sealed chunk in a part, in bytes from the part's start, or of what a
-    /// final upload begins with; `None` if the part is nobody's.
-    pub(super) fn live_end(&self, part: PartId) -> Option<u64> {
-        let record = self.record();
-        let Some(last) = record.last_in(part) else {
-            let grows = record.is_promised() && part == PartId::new(ChunkIndex::ZERO);
-            return grows.then(|| record.taken());
-        };
-        let start = record.place(last, part).ok()?;
-        Some(start.saturating_add(record.chunks().get(last)?.length))
     }
 
     /// Removes the bytes of an upload whose deadline passed; a last fact stays, so that 410 can be
@@ -518,7 +542,8 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.certainty == Certainty::Sure && self.locks.is_some() {
+        let settled = self.superseded.is_empty() && self.record().pending().is_none();
+        if self.certainty == Certainty::Sure && settled && self.locks.is_some() {
             self.holds.keep_warm(&self.current, self.tail.take());
         }
         // The file lock goes before the place in the queue: the next in line must find it free.

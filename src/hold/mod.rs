@@ -5,6 +5,7 @@
 //! died. Readers that only look use [`Holds::look`] and take nothing.
 
 mod attend;
+mod bracket;
 mod held;
 mod join;
 mod reconcile;
@@ -338,15 +339,24 @@ impl Holds {
         }
     }
 
-    /// Looks without taking anything. Blocks.
+    /// Looks without taking anything. Blocks. What is pending is not shown.
     pub fn look(&self, id: &UploadId) -> Result<Look, HoldError> {
         let current = self.state.load(id)?;
         self.ensure_alive(&current.record)?;
-        let phase = current.record.phase();
-        let expires = self.deadline(current.record.last_activity());
-        let tail = if phase == Phase::Receiving { self.visible_tail(&current)? } else { 0 };
-        let deadline = phase.takes_bytes().then_some(expires);
-        Ok(Look { current, tail, deadline })
+        let pending = current.record.pending();
+        let shown = match pending {
+            Some(pending) => Versioned { record: pending.before.clone(), version: current.version },
+            None => current.clone(),
+        };
+        let record = &*shown.record;
+        let tail = match pending {
+            Some(pending) => pending.offset.since(record.prefix_end()).unwrap_or(0),
+            None if record.phase() == Phase::Receiving => self.visible_tail(&shown)?,
+            None => 0,
+        };
+        let expires = self.deadline(record.last_activity());
+        let deadline = record.phase().takes_bytes().then_some(expires);
+        Ok(Look { current: shown, tail, deadline })
     }
 
     /// Lets go of whatever nobody asked for since the last call.

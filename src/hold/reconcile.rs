@@ -11,7 +11,7 @@ use super::{
 use crate::{
     durable::{Durability, Flush},
     storage::StoredPart,
-    upload::{ChunkIndex, Fact, FinalName, PartId, Phase, Sha256Digest},
+    upload::{ChunkIndex, Fact, FinalName, PartId, Phase, Record, Sha256Digest},
 };
 
 impl Held {
@@ -32,6 +32,7 @@ impl Held {
         if !self.record().phase().takes_bytes() {
             return Ok(());
         }
+        self.roll_back()?;
         // Dead bytes go first: once a chunk is dropped, older bytes of it would look like a tail.
         self.tail = self.tail_candidate()?;
         self.cut_leftovers()?;
@@ -257,18 +258,7 @@ impl Held {
         if self.record().is_complete() || self.record().manifest().parts().is_some() {
             return Ok(None);
         }
-        let parts = self.part_sizes()?;
-        let record = self.record();
-        let chunk = record.chunks().first_missing();
-        let behind = Tail::behind_prefix(record, u64::MAX).and_then(|mut tail| {
-            tail.length = parts.get(&tail.part)?.checked_sub(tail.base)?;
-            (tail.length > 0).then_some(tail)
-        });
-        let own = parts
-            .iter()
-            .filter(|(part, _)| part.first == chunk && !record.is_live(**part))
-            .map(|(part, size)| Tail::new(chunk, *part, 0, *size));
-        Ok(own.chain(behind).filter(|tail| tail.length > 0).max_by_key(|tail| tail.length))
+        Ok(tail_among(self.record(), &self.part_sizes()?))
     }
 
     fn seal_found(&mut self, tail: &Tail) -> Result<(), HoldError> {
@@ -294,7 +284,7 @@ impl Held {
         Ok(())
     }
 
-    fn part_sizes(&self) -> Result<BTreeMap<PartId, u64>, HoldError> {
+    pub(super) fn part_sizes(&self) -> Result<BTreeMap<PartId, u64>, HoldError> {
         let parts = self.storage().parts(self.id())?;
         Ok(parts.into_iter().map(|StoredPart { part, size }| (part, size)).collect())
     }
@@ -331,4 +321,18 @@ impl Held {
         target.write_back(into_at..into_at.saturating_add(length));
         Ok(())
     }
+}
+
+/// The longest run of bytes behind the prefix.
+pub(super) fn tail_among(record: &Record, parts: &BTreeMap<PartId, u64>) -> Option<Tail> {
+    let chunk = record.chunks().first_missing();
+    let behind = Tail::behind_prefix(record, u64::MAX).and_then(|mut tail| {
+        tail.length = parts.get(&tail.part)?.checked_sub(tail.base)?;
+        (tail.length > 0).then_some(tail)
+    });
+    let own = parts
+        .iter()
+        .filter(|(part, _)| part.first == chunk && !record.is_live(**part))
+        .map(|(part, size)| Tail::new(chunk, *part, 0, *size));
+    own.chain(behind).filter(|tail| tail.length > 0).max_by_key(|tail| tail.length)
 }

@@ -1,7 +1,10 @@
 //! Appending: the road of offset clients.
 
+use std::sync::Arc;
+
 use super::{
     End, Ingest, IngestError, Source,
+    check::{Bracket, Check, Verdict},
     pump::{self, Sink},
 };
 use crate::{
@@ -9,7 +12,10 @@ use crate::{
     hold::{Hashing, Held, HoldError},
     lock::Manner,
     merger::{MergeError, Merger},
-    upload::{Finished, Length, Offset, Timestamp, UploadId},
+    upload::{
+        Checksum, ChecksumDemand, Fact, Finished, LawError, Length, NotAChecksum, Offset, Record,
+        Stamped, Timestamp, UploadId,
+    },
 };
 
 /// From this many announced bytes on disk space is asked for ahead.
@@ -22,6 +28,20 @@ pub struct Append {
     pub id: UploadId,
     /// Where the client believes that it stands.
     pub offset: Offset,
+    /// Bytes of the file, where the request says so.
+    pub length: Option<Length>,
+    /// What must be true of the bytes.
+    pub demand: ChecksumDemand,
+}
+
+/// Did the bytes of a request stay?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// All that came and fitted.
+    Kept,
+    /// None: they were to be compared with a checksum and were not found right. The upload is as
+    /// if the request had not been.
+    TakenBack,
 }
 
 /// What an append came to. Everything that is told is stored.
@@ -31,19 +51,22 @@ pub struct Appended {
     pub offset: Offset,
     /// How the body ended.
     pub end: End,
+    /// What became of its bytes.
+    pub fate: Fate,
     /// Bytes of the file, where that is known.
     pub length: Option<Length>,
     /// When the upload expires, if it is unfinished.
     pub deadline: Option<Timestamp>,
     /// The file, if it is finished.
     pub finished: Option<Finished>,
-    /// What went wrong while storing or finishing; the offset is right all the same.
+    /// What went wrong while storing, comparing or finishing; the offset is right all the same.
     pub failure: Option<IngestError>,
 }
 
 impl Ingest {
     /// Appends to an upload: takes it over from whoever holds it, checks the offset, stores what
-    /// comes. Whatever ends the body, the bytes that came are kept.
+    /// comes. Whatever ends the body, the bytes that came are kept, unless a checksum is to be
+    /// compared.
     pub async fn append(
         &self,
         append: Append,
@@ -58,34 +81,81 @@ impl Ingest {
         if current != append.offset {
             return Err(IngestError::OffsetMismatch { current });
         }
-        let length = held.record().layout().length();
-        let room = Self::room(length, current);
-        if let (Some(length), Some(announced)) = (length, source.announced())
-            && announced > room
-        {
-            return Err(IngestError::LengthExceeded { length });
+        let news = news(held.record(), current, append.length)?;
+        self.ensure_room(&held, news, source.announced())?;
+        if let ChecksumDemand::Unusable(why) = append.demand {
+            return Err(IngestError::Unusable(why));
         }
-        self.receive(held, source).await
+        let check = Check::new(append.demand);
+        let before = held.current().record.clone();
+        let held = match news {
+            Some(length) => self.declare(held, length, check.bracket()).await?,
+            None => held,
+        };
+        self.receive(held, (before, check), source).await
+    }
+
+    /// Refuses what will not fit, before anything changes.
+    fn ensure_room(
+        &self,
+        held: &Held,
+        news: Option<Length>,
+        announced: Option<u64>,
+    ) -> Result<(), IngestError> {
+        if let (Some(length), Some(max)) = (news, self.options.max_size)
+            && length > max
+        {
+            return Err(IngestError::MaxSizeExceeded { max });
+        }
+        let length = news.or(held.record().layout().length());
+        let room = self.room(length, held.offset()?);
+        if announced.is_some_and(|announced| announced > room) {
+            return Err(self.overflow(length));
+        }
+        Ok(())
+    }
+
+    /// Writes the length down before the body: it stays although the body breaks off, unless that
+    /// is to be compared with a checksum.
+    async fn declare(
+        &self,
+        mut held: Held,
+        length: Length,
+        bracket: Bracket,
+    ) -> Result<Held, IngestError> {
+        let hashing = self.options.hashing;
+        let declared = blocking::run(move || {
+            if bracket == Bracket::Needed {
+                held.begin_pending()?;
+            }
+            held.declare(length, hashing).map(|()| held)
+        });
+        Ok(declared.await?)
     }
 
     /// Stores a body behind what is there, and finishes the upload when nothing is missing any
-    /// more.
+    /// more. `before` is the upload as it was before anything of the request was written down.
     pub(super) async fn receive(
         &self,
         held: Held,
+        (before, check): (Arc<Record>, Check),
         source: &mut dyn Source,
     ) -> Result<Appended, IngestError> {
         let begin = held.offset()?;
-        let room = Self::room(held.record().layout().length(), begin);
+        let room = self.room(held.record().layout().length(), begin);
         let leave = held.leave_signal();
         // Who only looks must not find it expired meanwhile.
         let _attendance = self.holds.attend(held.id());
         let announced = source.announced();
-        let sink = Appender { held, at: begin, announced, hashing: self.options.hashing };
+        let hashing = self.options.hashing;
+        let sink = Appender { held, before, begin, at: begin, announced, hashing, check };
         let (sink, pumped) = pump::pump(&self.transfers, source, (sink, room), leave).await;
-        let (merger, id) = (self.merger.clone(), sink.held.id().clone());
-        let partial = sink.held.record().manifest().is_partial();
-        let closed = blocking::run(move || sink.close(begin, pumped, &merger)).await;
+        let (merger, trailing) = (self.merger.clone(), source.checksum());
+        let (id, partial) = {
+            let manifest = sink.held.record().manifest();
+            (manifest.id.clone(), manifest.is_partial())
+        };
+        let closed = blocking::run(move || sink.close(pumped, trailing, &merger)).await;
         if partial {
             self.merger.part_changed(&id);
         }
@@ -93,16 +163,45 @@ impl Ingest {
     }
 }
 
+/// The length that a request tells, if it is news and can be true.
+fn news(
+    record: &Record,
+    current: Offset,
+    declared: Option<Length>,
+) -> Result<Option<Length>, IngestError> {
+    let Some(declared) = declared else { return Ok(None) };
+    match record.layout().length() {
+        Some(length) if length == declared => return Ok(None),
+        Some(length) => return Err(IngestError::LengthFixed { length }),
+        None => {}
+    }
+    if declared.end() < current {
+        return Err(IngestError::LengthTooShort);
+    }
+    let stamped = Stamped { at: record.last_activity(), fact: Fact::Length(declared) };
+    match record.clone().apply(&stamped) {
+        Ok(()) => Ok(Some(declared)),
+        Err(LawError::TooShort { .. }) => Err(IngestError::LengthTooShort),
+        Err(law) => Err(HoldError::Law(law).into()),
+    }
+}
+
 /// Writes behind the tail, sealing each chunk as it fills.
 struct Appender {
     held: Held,
+    before: Arc<Record>,
+    begin: Offset,
     at: Offset,
     announced: Option<u64>,
     hashing: Hashing,
+    check: Check,
 }
 
 impl Sink for Appender {
     fn write(&mut self, bytes: &[u8]) -> Result<(), HoldError> {
+        if self.check.bracket() == Bracket::Needed {
+            self.held.begin_pending()?;
+        }
         let mut rest = bytes;
         while !rest.is_empty() {
             let taken = self.write_into_chunk(rest)?;
@@ -132,6 +231,7 @@ impl Appender {
             self.held.cut_tail();
             return Err(error.into());
         }
+        self.check.update(now);
         tail.blob()?.write_back(from..from.saturating_add(count));
         self.at = self.at.advance(count).map_err(law)?;
         self.announced = self.announced.map(|left| left.saturating_sub(count));
@@ -141,18 +241,27 @@ impl Appender {
         Ok(taken)
     }
 
-    /// Commits what came; finishes the upload if it is complete.
+    /// Commits what came, or takes it back; finishes the upload if it is complete.
     fn close(
         mut self,
-        begin: Offset,
         pumped: Result<End, HoldError>,
+        trailing: Result<Option<Checksum>, NotAChecksum>,
         merger: &Merger,
     ) -> Result<Appended, IngestError> {
+        let range = (self.begin, self.at);
+        let verdict = self.check.judge(&self.held, range, pumped.as_ref().ok(), trailing);
         let (end, mut failure) = match pumped {
             Ok(end) => (end, None),
             Err(error) => (End::Complete, Some(IngestError::from(error))),
         };
-        if self.at != begin {
+        match verdict {
+            Ok(Verdict::Keep) => {}
+            Ok(Verdict::TakeBack(why)) => return Ok(self.take_back(end, failure.or(why))),
+            Err(unread) => return Ok(self.take_back(end, Some(unread))),
+        }
+        if self.at == self.begin {
+            self.held.accept()?;
+        } else {
             self.held.close_tail()?;
         }
         let mut finished = self.held.record().finished().cloned();
@@ -168,7 +277,23 @@ impl Appender {
             // What was written may have been lost again.
             Some(_) => self.at.min(self.held.offset()?),
         };
-        Ok(Appended { offset, end, length, deadline, finished, failure })
+        Ok(Appended { offset, end, fate: Fate::Kept, length, deadline, finished, failure })
+    }
+
+    /// The upload as if the request had not been. Where that fails too, the next holder does it,
+    /// and nobody is shown what is to go.
+    fn take_back(mut self, end: End, failure: Option<IngestError>) -> Appended {
+        let changed = self.at != self.begin || self.held.record().pending().is_some();
+        let undone = if changed { self.held.take_back(&self.before, self.begin) } else { Ok(()) };
+        Appended {
+            offset: self.begin,
+            end,
+            fate: Fate::TakenBack,
+            length: self.before.layout().length(),
+            deadline: self.held.deadline_of(&self.before),
+            finished: self.before.finished().cloned(),
+            failure: undone.err().map(IngestError::from).or(failure),
+        }
     }
 }
 

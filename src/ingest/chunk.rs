@@ -128,7 +128,7 @@ impl Ingest {
                 Err(error) if begins_anew(&error) => put.layout.ok_or(error)?,
                 Err(error) => return Err(error),
             };
-            let expected = chunk_length(&layout, put.index)?;
+            let expected = this.chunk_length(&layout, put.index)?;
             match announced.filter(|announced| *announced != expected) {
                 Some(actual) => Err(IngestError::ChunkLength { expected, actual }),
                 None => Ok(()),
@@ -224,7 +224,7 @@ impl Ingest {
             (Ok(found), _) => Ok(self.holds.take(&found.id, Manner::Asking).await?),
             (Err(error), Some(layout)) if begins_anew(&error) => {
                 // A chunk that will be refused begins nothing.
-                let expected = chunk_length(&layout, put.index)?;
+                let expected = self.chunk_length(&layout, put.index)?;
                 if actual != expected {
                     return Err(IngestError::ChunkLength { expected, actual });
                 }
@@ -258,7 +258,7 @@ impl Ingest {
     ) -> Result<ChunkCommitted, IngestError> {
         held.ensure_alive()?;
         let layout = agreed_layout(held.record(), put.layout.as_ref())?;
-        let expected = chunk_length(&layout, put.index)?;
+        let expected = self.chunk_length(&layout, put.index)?;
         if chunk.length != expected {
             return Err(IngestError::ChunkLength { expected, actual: chunk.length });
         }
@@ -322,6 +322,16 @@ impl Ingest {
         }
     }
 
+    /// Bytes of a chunk. While the length is not known, any may come that the largest upload has.
+    fn chunk_length(&self, layout: &Layout, index: ChunkIndex) -> Result<u64, IngestError> {
+        let length = layout.chunk_len(index).map_err(|_| IngestError::NoSuchChunk)?;
+        let end = layout.end(index)?;
+        match self.options.max_size.filter(|_| layout.length().is_none()) {
+            Some(max) if end > max.end() => Err(IngestError::MaxSizeExceeded { max }),
+            _ => Ok(length),
+        }
+    }
+
     fn ensure_unmerged(&self, record: &Record) -> Result<(), IngestError> {
         // A merge of an incomplete set is about to be refused, and the missing chunk is welcome.
         let merging = record.phase() == Phase::Merging
@@ -333,10 +343,6 @@ impl Ingest {
 /// Errors of a look that mean: there is nothing (any more), so this chunk begins an upload.
 fn begins_anew(error: &IngestError) -> bool {
     matches!(error, IngestError::Hold(HoldError::Unknown | HoldError::Expired))
-}
-
-fn chunk_length(layout: &Layout, index: ChunkIndex) -> Result<u64, IngestError> {
-    layout.chunk_len(index).map_err(|_| IngestError::NoSuchChunk)
 }
 
 /// The upload's layout, if the request agrees with it; with the request's length where the upload

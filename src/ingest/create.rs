@@ -1,10 +1,13 @@
 //! Creation, with or without the first bytes.
 
-use super::{Appended, Ingest, IngestError, Source};
+use super::{Appended, End, Fate, Ingest, IngestError, Source, check::Check};
 use crate::{
     blocking,
     hold::{Held, HoldError, Origin},
-    upload::{ChunkIndex, Concatenation, Dialect, Layout, Length, Manifest, Timestamp, UploadId},
+    upload::{
+        ChecksumDemand, ChunkIndex, Concatenation, Dialect, Layout, Length, Manifest, Timestamp,
+        UploadId,
+    },
 };
 
 /// What a client says of the upload that it begins.
@@ -33,9 +36,11 @@ pub struct Created {
 
 impl Ingest {
     /// Makes an upload and stores the bytes that came along. One of length 0 is finished at once.
+    /// Where the bytes were to be compared and were not found right, there is no upload.
     pub async fn create(
         &self,
         new: NewUpload,
+        demand: ChecksumDemand,
         source: &mut dyn Source,
     ) -> Result<Created, IngestError> {
         let manifest = self.manifest(new)?;
@@ -44,23 +49,47 @@ impl Ingest {
         if origin == Origin::Found {
             return Err(HoldError::Io(std::io::Error::other("a random id came twice")).into());
         }
-        match self.fill(held, source).await {
-            Ok(appended) => Ok(Created { id, appended }),
-            Err(error) => {
-                // Nobody will ever hear of this upload. If it cannot go now, it expires.
-                let _ = self.holds.forget(&id).await;
-                Err(error)
-            }
+        let error = match self.fill(held, demand, source).await {
+            Ok(appended) if appended.fate == Fate::Kept => return Ok(Created { id, appended }),
+            Ok(taken_back) => self.reason(taken_back),
+            Err(error) => error,
+        };
+        // Nobody will ever hear of this upload. If it cannot go now, it expires.
+        let _ = self.holds.forget(&id).await;
+        Err(error)
+    }
+
+    /// Why bytes were taken back.
+    fn reason(&self, appended: Appended) -> IngestError {
+        if let Some(failure) = appended.failure {
+            return failure;
+        }
+        match appended.end {
+            End::Broken(broken) => broken.into(),
+            End::Overflow => self.overflow(appended.length),
+            End::Complete | End::TakenOver => HoldError::Busy.into(),
+            End::Stopping => IngestError::Stopping,
         }
     }
 
-    async fn fill(&self, held: Held, source: &mut dyn Source) -> Result<Appended, IngestError> {
-        if held.record().layout().length() != Some(Length::ZERO) {
-            return self.receive(held, source).await;
+    async fn fill(
+        &self,
+        held: Held,
+        demand: ChecksumDemand,
+        source: &mut dyn Source,
+    ) -> Result<Appended, IngestError> {
+        if let ChecksumDemand::Unusable(why) = demand {
+            return Err(IngestError::Unusable(why));
         }
-        let hashing = self.options.hashing;
-        let held = blocking::run(move || seal_empty(held, hashing)).await?;
-        self.receive(held, source).await
+        let check = Check::new(demand);
+        let held = if held.record().layout().length() == Some(Length::ZERO) {
+            let hashing = self.options.hashing;
+            blocking::run(move || seal_empty(held, hashing)).await?
+        } else {
+            held
+        };
+        let before = held.current().record.clone();
+        self.receive(held, (before, check), source).await
     }
 
     pub(super) fn manifest(&self, new: NewUpload) -> Result<Manifest, HoldError> {

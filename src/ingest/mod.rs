@@ -3,6 +3,7 @@
 
 mod append;
 mod buffers;
+mod check;
 mod chunk;
 mod concatenate;
 mod create;
@@ -21,7 +22,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    append::{Append, Appended},
+    append::{Append, Appended, Fate},
     chunk::{
         CHUNK_LEN_MAX, ChunkCommitted, ChunkFate, ChunkPut, Condition, ExpectedDigests, StagedChunk,
     },
@@ -36,7 +37,9 @@ use self::{buffers::BufferPool, pump::Transfers};
 use crate::{
     hold::Holds,
     merger::Merger,
-    upload::{ChunkSize, Length, Offset, OutOfRange, Sha256Digest},
+    upload::{
+        ChecksumAlgorithm, ChunkSize, Length, NotAChecksum, Offset, OutOfRange, Sha256Digest,
+    },
 };
 pub use crate::{
     hold::{Attendance, Hashing, HoldError},
@@ -48,6 +51,8 @@ pub use crate::{
 pub struct IngestOptions {
     /// Bytes of a chunk where the client does not say.
     pub chunk_size: ChunkSize,
+    /// Bytes of the largest upload. Binds those whose length is not known yet.
+    pub max_size: Option<Length>,
     /// Whether chunks get a digest.
     pub hashing: Hashing,
     /// Bytes of all buffers of the process.
@@ -78,12 +83,6 @@ pub enum IngestError {
         /// Bytes of the file.
         length: Length,
     },
-    /// The file would be larger than this server takes.
-    #[error("files of at most {max} bytes are taken")]
-    MaxSizeExceeded {
-        /// The largest file.
-        max: Length,
-    },
     /// A final upload takes no bytes of its own.
     #[error("the upload is made of other uploads")]
     FinalUpload,
@@ -91,6 +90,30 @@ pub enum IngestError {
     /// more bytes than any file has.
     #[error("not all of them are partial uploads")]
     NotPartial,
+    /// The upload would get larger than uploads may be.
+    #[error("the upload would have more than {max} bytes")]
+    MaxSizeExceeded {
+        /// The largest upload.
+        max: Length,
+    },
+    /// Another length was declared than the upload has.
+    #[error("the length is {length} and cannot change")]
+    LengthFixed {
+        /// Bytes of the file.
+        length: Length,
+    },
+    /// A length was declared that lies below bytes that are there.
+    #[error("the upload has bytes behind the declared length")]
+    LengthTooShort,
+    /// The bytes are not those of the checksum that came with them. They were taken back.
+    #[error("the {algorithm} checksum differs")]
+    ChecksumMismatch {
+        /// How it was taken.
+        algorithm: ChecksumAlgorithm,
+    },
+    /// What should be a checksum cannot be compared. No byte was kept.
+    #[error("not a checksum: {0}")]
+    Unusable(NotAChecksum),
     /// Several uploads share the hash, and no filename was given.
     #[error("several uploads have this hash")]
     Ambiguous,
@@ -182,8 +205,18 @@ impl Ingest {
     }
 
     /// Bytes that may still come.
-    fn room(length: Option<Length>, offset: Offset) -> u64 {
-        length.map_or(u64::MAX, |length| length.remaining(offset).unwrap_or(0))
+    fn room(&self, length: Option<Length>, offset: Offset) -> u64 {
+        let end = length.or(self.options.max_size);
+        end.map_or(u64::MAX, |end| end.remaining(offset).unwrap_or(0))
+    }
+
+    /// What more bytes than there is room for are told.
+    fn overflow(&self, length: Option<Length>) -> IngestError {
+        match (length, self.options.max_size) {
+            (Some(length), _) => IngestError::LengthExceeded { length },
+            (None, Some(max)) => IngestError::MaxSizeExceeded { max },
+            (None, None) => OutOfRange.into(),
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use std::{
 
 use bytes::Bytes;
 
+use crate::upload::{Checksum, NotAChecksum};
+
 /// Why a body ended before its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
@@ -28,6 +30,11 @@ pub trait Source: Send + 'static {
 
     /// How many bytes were announced, where the client said so.
     fn announced(&self) -> Option<u64>;
+
+    /// The checksum that came behind the bytes. Asked for after their proper end.
+    fn checksum(&self) -> Result<Option<Checksum>, NotAChecksum> {
+        Ok(None)
+    }
 }
 
 /// No bytes at all.

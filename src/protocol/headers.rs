@@ -25,6 +25,8 @@ pub const IF_NONE_MATCH: &str = "If-None-Match";
 pub const REPR_DIGEST: &str = "Repr-Digest";
 /// `sha256`, a header of the chunk flow.
 pub const SHA256: &str = "sha256";
+/// `Tus-Checksum-Algorithm`.
+pub const TUS_CHECKSUM_ALGORITHM: &str = "Tus-Checksum-Algorithm";
 /// `Tus-Extension`.
 pub const TUS_EXTENSION: &str = "Tus-Extension";
 /// `Tus-Max-Size`, in bytes.
@@ -33,6 +35,8 @@ pub const TUS_MAX_SIZE: &str = "Tus-Max-Size";
 pub const TUS_RESUMABLE: &str = "Tus-Resumable";
 /// `Tus-Version`.
 pub const TUS_VERSION: &str = "Tus-Version";
+/// `Upload-Checksum`.
+pub const UPLOAD_CHECKSUM: &str = "Upload-Checksum";
 /// `Upload-Concat`.
 pub const UPLOAD_CONCAT: &str = "Upload-Concat";
 /// `Upload-Defer-Length`.

@@ -143,6 +143,7 @@ impl Options {
             config::ChunkDigest::Sha256 => Hashing::Sha256,
             config::ChunkDigest::None => Hashing::Off,
         };
+        let service = service_options(config)?;
         Ok(Self {
             hold,
             merge: MergeOptions {
@@ -155,11 +156,12 @@ impl Options {
             },
             ingest: IngestOptions {
                 chunk_size,
+                max_size: service.rules.max_size,
                 hashing,
                 memory_budget: config.memory_budget,
                 writers_max: WRITERS_MAX,
             },
-            service: service_options(config)?,
+            service,
         })
     }
 }

@@ -16,7 +16,11 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use tokio::time::{self, Sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::ingest::{Broken, Source};
+use crate::{
+    ingest::{Broken, Source},
+    protocol::tus::checksum,
+    upload::{Checksum, NotAChecksum},
+};
 
 /// Unwanted bytes that are read at most, so that an early answer reaches the client. Both limits
 /// hold, else a stranger buys bandwidth.
@@ -40,6 +44,8 @@ pub(super) struct RequestBody {
 
 struct Shared {
     body: UnsyncBoxBody<Bytes, Broken>,
+    /// What came behind the bytes.
+    checksum: Result<Option<Checksum>, NotAChecksum>,
     /// Read ahead, not handed out yet.
     peeked: Option<Bytes>,
     idle: Idle,
@@ -73,8 +79,15 @@ impl RequestBody {
         let progress = if body.is_end_stream() { Progress::Over } else { Progress::Untouched };
         let idle = Idle { timeout: idle_timeout, sleep: None };
         let body = body.map_err(|error| broken(&*error.into())).boxed_unsync();
-        let shared =
-            Shared { body, peeked: None, idle, progress, hoarded: 0, asked_to_parse: false };
+        let shared = Shared {
+            body,
+            checksum: Ok(None),
+            peeked: None,
+            idle,
+            progress,
+            hoarded: 0,
+            asked_to_parse: false,
+        };
         Self { shared: Arc::new(Mutex::new(shared)), announced }
     }
 
@@ -170,8 +183,7 @@ impl Shared {
                     self.idle.sleep = None;
                     match frame.map(|frame| frame.map(Frame::into_data)) {
                         Some(Ok(Ok(bytes))) => return Poll::Ready(Some(Ok(bytes))),
-                        // Trailers: nothing in them that this dialect reads.
-                        Some(Ok(Err(_))) => {}
+                        Some(Ok(Err(frame))) => self.keep_checksum(frame),
                         Some(Err(broken)) => return self.end(Some(Err(broken))),
                         None => return self.end(None),
                     }
@@ -181,6 +193,13 @@ impl Shared {
                 }
                 Poll::Pending => return Poll::Pending,
             }
+        }
+    }
+
+    /// Of trailers nothing else is read (RFC 9110 §6.5.1).
+    fn keep_checksum(&mut self, frame: Frame<Bytes>) {
+        if let Ok(trailers) = frame.into_trailers() {
+            self.checksum = checksum(&trailers);
         }
     }
 
@@ -218,6 +237,10 @@ impl Source for RequestBody {
 
     fn announced(&self) -> Option<u64> {
         self.announced
+    }
+
+    fn checksum(&self) -> Result<Option<Checksum>, NotAChecksum> {
+        self.lock().checksum.clone()
     }
 }
 

@@ -5,7 +5,11 @@ use std::io::{self, ErrorKind};
 
 use crate::{
     ingest::{Broken, HoldError, IngestError, LayoutMismatch, MergeError},
-    protocol::{DigestAlgorithm, Parameter, Problem, chunks::IndexRuns, headers::UPLOAD_CONCAT},
+    protocol::{
+        DigestAlgorithm, Parameter, Problem,
+        chunks::IndexRuns,
+        headers::{UPLOAD_CHECKSUM, UPLOAD_CONCAT, UPLOAD_LENGTH},
+    },
     upload::{ChunkIndex, Record},
 };
 
@@ -93,6 +97,18 @@ fn problem(error: IngestError, index: ChunkIndex) -> Problem {
             name: UPLOAD_CONCAT,
             why: "it must name partial uploads of this server that are still there",
         },
+        IngestError::LengthFixed { .. } => Problem::MalformedHeader {
+            name: UPLOAD_LENGTH,
+            why: "the upload has another length, which cannot change",
+        },
+        IngestError::LengthTooShort => Problem::MalformedHeader {
+            name: UPLOAD_LENGTH,
+            why: "the upload has bytes behind it already",
+        },
+        IngestError::ChecksumMismatch { algorithm } => Problem::ChecksumMismatch { algorithm },
+        IngestError::Unusable(why) => {
+            Problem::MalformedHeader { name: UPLOAD_CHECKSUM, why: why.0 }
+        }
         IngestError::Ambiguous => Problem::AmbiguousUpload,
         IngestError::LayoutMismatch(LayoutMismatch { field, stored, given }) => {
             Problem::UploadMetadataMismatch { field: parameter(field), stored, given }

@@ -10,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
+use hyper::ext::ReasonPhrase;
 use tokio::{sync::mpsc, time};
 use tokio_util::task::TaskTracker;
 
@@ -23,6 +24,9 @@ const AHEAD: usize = 1;
 
 /// How long a client may leave a block of a file lying.
 const STALL_MAX: Duration = Duration::from_mins(1);
+
+/// The status of tus for a wrong checksum.
+const CHECKSUM_MISMATCH: u16 = 460;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -85,7 +89,13 @@ async fn send_all(mut download: Download, pieces: Vec<Piece>, blocks: &Blocks) -
 
 /// An answer of the protocol as one of hyper's.
 pub(super) fn render(answer: Answer) -> Response<ResponseBody> {
-    answer.map(ResponseBody::whole)
+    let mut response = answer.map(ResponseBody::whole);
+    if response.status().as_u16() == CHECKSUM_MISMATCH {
+        // HTTP libraries know no words for it.
+        let reason = ReasonPhrase::from_static(b"Checksum Mismatch");
+        response.extensions_mut().insert(reason);
+    }
+    response
 }
 
 impl Body for ResponseBody {

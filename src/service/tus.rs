@@ -11,19 +11,17 @@ use super::{
     response::{ResponseBody, render},
 };
 use crate::{
-    ingest::{
-        Append, Appended, End, HoldError, IngestError, NewFinal, NewUpload, NoBytes, Source, View,
-    },
+    ingest::{Append, Appended, End, HoldError, IngestError, NewFinal, NewUpload, View},
     protocol::{
         Answer, BodyLength, Problem,
         address::Link,
         download::{self, Boundary},
         tus::{
-            Creation, FinalCreation, Patch, Request,
+            Creation, FinalCreation, Patch, Request, Rules,
             answer::{self, Progress, Rest},
         },
     },
-    upload::{ChunkIndex, Concatenation, UploadId},
+    upload::{ChunkIndex, Concatenation, Length, UploadId},
 };
 
 type Outcome<T> = Result<T, Refusal>;
@@ -98,22 +96,19 @@ impl Service {
         if bytes {
             creation.takes_bytes()?;
         }
-        let length = creation.length;
         let metadata = creation.metadata;
         let new = NewUpload {
-            length: Some(length),
+            length: creation.length,
             metadata: metadata.verbatim,
             filename: metadata.filename,
             media_type: metadata.media_type,
             concatenation,
         };
-        let mut nothing = NoBytes;
-        let source: &mut dyn Source = if bytes { body } else { &mut nothing };
-        let created = self.ingest().create(new, source).await.map_err(plain)?;
+        let created = self.ingest().create(new, creation.checksum, body).await.map_err(plain)?;
         let location = self.links().upload(&created.id);
         let told = progress(&created.appended);
         let rest = rest(&created.appended, Some(location.clone()));
-        match verdict(created.appended, Problem::LengthExceeded { length })? {
+        match verdict(created.appended, self.rules())? {
             Ok(()) => Ok(answer::created(&location, told)),
             Err(problem) => Ok(answer::refused(&problem, &rest)),
         }
@@ -152,15 +147,15 @@ impl Service {
                 return Ok(answer::refused(&problem, &rest_of(&view)));
             }
         };
-        let append = Append { id: id.clone(), offset: patch.offset };
+        let Patch { offset, length, checksum: demand, .. } = patch;
+        let append = Append { id: id.clone(), offset, length, demand };
         let appended = match self.ingest().append(append, body).await {
             Ok(appended) => appended,
             Err(error) => return self.refuse_with_rest(&id, error).await,
         };
         let told = progress(&appended);
         let rest = rest(&appended, None);
-        let length = appended.length.unwrap_or_default();
-        match verdict(appended, Problem::LengthExceeded { length })? {
+        match verdict(appended, self.rules())? {
             Ok(()) => Ok(answer::appended(told)),
             Err(problem) => Ok(answer::refused(&problem, &rest)),
         }
@@ -217,16 +212,24 @@ fn rest(appended: &Appended, location: Option<Link>) -> Rest {
 
 /// What an append came to, for the client: it is fine, it is a problem, or nobody is there to be
 /// told.
-fn verdict(appended: Appended, overflow: Problem) -> Outcome<Result<(), Problem>> {
+fn verdict(appended: Appended, rules: &Rules) -> Outcome<Result<(), Problem>> {
     if let Some(failure) = appended.failure {
         return told(plain(failure));
     }
     match appended.end {
         End::Complete => Ok(Ok(())),
-        End::Overflow => Ok(Err(overflow)),
+        End::Overflow => Ok(Err(overflow(appended.length, rules))),
         End::TakenOver => Ok(Err(Problem::TakenOver)),
         End::Stopping => Ok(Err(Problem::ShuttingDown)),
         End::Broken(broken) => told(broken.into()),
+    }
+}
+
+/// More bytes came than the file has, or than any file may have.
+fn overflow(length: Option<Length>, rules: &Rules) -> Problem {
+    match (length, rules.max_size) {
+        (None, Some(max)) => Problem::MaxSizeExceeded { max },
+        (length, _) => Problem::LengthExceeded { length: length.unwrap_or_default() },
     }
 }
 

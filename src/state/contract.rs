@@ -90,6 +90,7 @@ pub(crate) fn life() -> Vec<Vec<Stamped>> {
     };
     let facts = vec![
         vec![Fact::Touched],
+        vec![Fact::Pending { offset: Offset::ZERO }, sealed(0, 4), Fact::Rejected],
         vec![Fact::Pending { offset: Offset::ZERO }, sealed(0, 4), Fact::Accepted],
         vec![Fact::Tail { chunk: chunk(1), length: 3, digest }],
         vec![Fact::Sealed { chunk: chunk(1), length: 4, digest: None, part }],

@@ -23,16 +23,16 @@ use crate::{
     durable::Durability,
     hold::{Hashing, HoldOptions, Holds},
     ingest::{
-        Append, Appended, ChunkFate, ChunkPut, ExpectedDigests, Ingest, IngestError, IngestOptions,
-        NewUpload, NoBytes, View,
+        Append, Appended, ChunkFate, ChunkPut, Created, ExpectedDigests, Ingest, IngestError,
+        IngestOptions, NewUpload, NoBytes, View,
     },
     lock::{LedgerLocks, LedgerPath, Locks, NoFileLocks, ProcessLocks},
     merger::{MergeDemand, MergeError, MergeOptions, MergeOutcome, Merger, Partials, Verify},
     state::{LocalState, MemoryState, State, local::ledger_path},
     storage::{FaultStorage, Faults, LocalStorage, MemoryStorage, Storage},
     upload::{
-        ChunkCount, ChunkIndex, ChunkKey, ChunkSize, Fact, IdSecret, Layout, Length, NameTemplate,
-        Offset, PartId, Sha256Digest, UploadHash, UploadId,
+        ChecksumDemand, ChunkCount, ChunkIndex, ChunkKey, ChunkSize, Fact, IdSecret, Layout,
+        Length, NameTemplate, Offset, PartId, Sha256Digest, UploadHash, UploadId,
     },
 };
 
@@ -43,13 +43,13 @@ pub(crate) struct Setup {
     pub(crate) chunks_per_part: u64,
     pub(crate) durability: Durability,
     pub(crate) hashing: Hashing,
+    pub(crate) max_size: Option<u64>,
     pub(crate) verify: Verify,
     pub(crate) epoch: u64,
     pub(crate) expire_after: Duration,
     pub(crate) keep_finished: Option<Duration>,
     pub(crate) patience: Duration,
     pub(crate) partials: Partials,
-    pub(crate) max_size: Option<Length>,
 }
 
 impl Default for Setup {
@@ -59,13 +59,13 @@ impl Default for Setup {
             chunks_per_part: u64::MAX,
             durability: Durability::None,
             hashing: Hashing::Sha256,
+            max_size: None,
             verify: Verify::Trusted,
             epoch: 0,
             expire_after: Duration::from_hours(1),
             keep_finished: None,
             patience: Duration::from_secs(3),
             partials: Partials::Keep,
-            max_size: None,
         }
     }
 }
@@ -236,11 +236,12 @@ impl House {
             join_wait: Duration::from_secs(5),
             partials: setup.partials,
             hashing: setup.hashing,
-            max_size: setup.max_size,
+            max_size: setup.max_size.map(|max| Length::new(max).unwrap()),
         };
         let merger = Arc::new(Merger::new(holds.clone(), merge, tasks.clone()));
         let options = IngestOptions {
             chunk_size: ChunkSize::new(setup.chunk_size).unwrap(),
+            max_size: setup.max_size.map(|max| Length::new(max).unwrap()),
             hashing: setup.hashing,
             memory_budget: 8 << 20,
             writers_max: 8,
@@ -268,20 +269,39 @@ impl House {
         let length = length.map(|length| Length::new(length).unwrap());
         let (metadata, filename) = (String::new(), Some("world.txt".to_owned()));
         let new = NewUpload { length, metadata, filename, media_type: None, concatenation: None };
-        let created = self.ingest.create(new, &mut NoBytes).await?;
+        let created = self.ingest.create(new, ChecksumDemand::Nothing, &mut NoBytes).await?;
         match created.appended.failure {
             Some(error) => Err(error),
             None => Ok(created.id),
         }
     }
 
+    pub(crate) async fn create_with(
+        &self,
+        new: NewUpload,
+        mut script: Script,
+    ) -> Result<Created, IngestError> {
+        self.ingest.create(new, ChecksumDemand::Nothing, &mut script).await
+    }
+
     pub(crate) async fn append(
         &self,
         id: &UploadId,
         offset: u64,
-        mut script: Script,
+        script: Script,
     ) -> Result<Appended, IngestError> {
-        let append = Append { id: id.clone(), offset: Offset::new(offset).unwrap() };
+        self.append_checked(id, offset, script, ChecksumDemand::Nothing).await
+    }
+
+    pub(crate) async fn append_checked(
+        &self,
+        id: &UploadId,
+        offset: u64,
+        mut script: Script,
+        demand: ChecksumDemand,
+    ) -> Result<Appended, IngestError> {
+        let offset = Offset::new(offset).unwrap();
+        let append = Append { id: id.clone(), offset, length: script.length(), demand };
         self.ingest.append(append, &mut script).await
     }
 

@@ -7,7 +7,10 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::ingest::{Broken, Source};
+use crate::{
+    ingest::{Broken, Source},
+    upload::{Checksum, Length, NotAChecksum},
+};
 
 /// What a scripted client does next.
 #[derive(Debug, Clone)]
@@ -23,6 +26,8 @@ pub(crate) enum Frame {
 pub(crate) struct Script {
     frames: VecDeque<Frame>,
     announced: Option<u64>,
+    length: Option<u64>,
+    trailer: Option<Result<Checksum, NotAChecksum>>,
 }
 
 impl Script {
@@ -35,13 +40,29 @@ impl Script {
     pub(crate) fn in_frames(bytes: &[u8], size: usize) -> Self {
         let frame = |frame: &[u8]| Frame::Bytes(Bytes::copy_from_slice(frame));
         let frames = bytes.chunks(size).map(frame).collect();
-        Self { frames, announced: Some(super::len(bytes)) }
+        Self { frames, announced: Some(super::len(bytes)), length: None, trailer: None }
     }
 
     /// The same without a word about its length.
     pub(crate) fn unannounced(mut self) -> Self {
         self.announced = None;
         self
+    }
+
+    /// The same with a word about the length of the file.
+    pub(crate) fn declaring(mut self, length: u64) -> Self {
+        self.length = Some(length);
+        self
+    }
+
+    /// The same with a checksum behind its bytes.
+    pub(crate) fn followed_by(mut self, trailer: Result<Checksum, NotAChecksum>) -> Self {
+        self.trailer = Some(trailer);
+        self.unannounced()
+    }
+
+    pub(crate) fn length(&self) -> Option<Length> {
+        self.length.map(|length| Length::new(length).unwrap())
     }
 
     /// The same with `more` bytes announced than come before what `end` says.
@@ -67,5 +88,9 @@ impl Source for Script {
 
     fn announced(&self) -> Option<u64> {
         self.announced
+    }
+
+    fn checksum(&self) -> Result<Option<Checksum>, NotAChecksum> {
+        self.trailer.clone().transpose()
     }
 }

@@ -40,6 +40,9 @@ pub enum Fact {
     },
     /// The pending request's checksum was right.
     Accepted,
+    /// The pending request's checksum was wrong, or could not be compared: the upload is as it was
+    /// before.
+    Rejected,
     /// A chunk's bytes turned out to be lost or wrong; it is asked for again.
     Dropped {
         /// Which chunk.

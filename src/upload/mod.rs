@@ -1,6 +1,7 @@
 //! The law: what an upload is and which changes are legal. Pure values: no async, no IO, no clock,
 //! no HTTP.
 
+mod checksum;
 mod chunk_table;
 mod concatenation;
 mod digest;
@@ -18,6 +19,7 @@ mod tests;
 mod time;
 mod units;
 
+pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumDemand, NotAChecksum, RunningChecksum};
 pub use chunk_table::{ChunkTable, SealedChunk};
 pub use concatenation::{Concatenation, Parts};
 pub use digest::{
@@ -33,6 +35,6 @@ pub use name::{
 };
 pub use part::PartId;
 pub use phase::{IllegalMove, Phase, PhaseEvent};
-pub use record::{Finished, JOINED_CHUNKS_MAX, LawError, Record};
+pub use record::{Finished, JOINED_CHUNKS_MAX, LawError, Pending, Record};
 pub use time::Timestamp;
 pub use units::{ChunkCount, ChunkIndex, ChunkSize, Length, Offset, OutOfRange};

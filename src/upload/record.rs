@@ -1,5 +1,7 @@
 //! An upload as its ledger tells it.
 
+use std::sync::Arc;
+
 use super::{
     chunk_table::{ChunkTable, SealedChunk},
     digest::{CompositeDigest, DigestForm, Sha256Digest},
@@ -64,6 +66,9 @@ pub enum LawError {
     /// A fact that belongs into a bracket stands alone.
     #[error("no request with a checksum is pending")]
     NothingPending,
+    /// A fact that takes for granted what may still be taken back.
+    #[error("a request with a checksum is pending")]
+    Pending,
     /// A chunk that is not there cannot move.
     #[error("chunk {chunk} is not sealed")]
     NotSealed {
@@ -85,11 +90,21 @@ pub struct Record {
     last_activity: Timestamp,
     epoch: u64,
     tail: Option<(ChunkIndex, u64, Sha256Digest)>,
-    pending: Option<Offset>,
+    pending: Option<Pending>,
     promised: bool,
     taken: u64,
     merging: Option<(FinalName, Option<DigestForm>)>,
     finished: Option<Finished>,
+}
+
+/// A request with a checksum that was not accepted yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Where its bytes begin.
+    pub offset: Offset,
+    /// The upload as it was then. It is what others see, and what comes back if the checksum is
+    /// wrong: until then no byte that it names may change.
+    pub before: Arc<Record>,
 }
 
 impl Record {
@@ -146,9 +161,9 @@ impl Record {
         self.tail
     }
 
-    /// Where a request with a checksum began that was not accepted yet.
-    pub const fn pending(&self) -> Option<Offset> {
-        self.pending
+    /// The request with a checksum that was not accepted yet.
+    pub const fn pending(&self) -> Option<&Pending> {
+        self.pending.as_ref()
     }
 
     /// Was a client told that this final upload completes by itself?
@@ -216,6 +231,17 @@ impl Record {
         self.chunks.iter_from(part.first).filter(|(_, c)| c.part == part).map(|(i, _)| i).last()
     }
 
+    /// The end of the last sealed chunk in a part, in bytes from the part's start, or of what a
+    /// final upload begins with; `None` if the part is nobody's.
+    pub fn live_end(&self, part: PartId) -> Option<u64> {
+        let Some(last) = self.last_in(part) else {
+            let grows = self.promised && part == PartId::new(ChunkIndex::ZERO);
+            return grows.then_some(self.taken);
+        };
+        let start = self.place(last, part).ok()?;
+        Some(start.saturating_add(self.chunks.get(last)?.length))
+    }
+
     /// Where a chunk's bytes begin in a part, in bytes from the part's start.
     pub fn place(&self, chunk: ChunkIndex, part: PartId) -> Result<u64, OutOfRange> {
         let start = self.layout.start(part.first)?;
@@ -237,15 +263,28 @@ impl Record {
             }
             Fact::Touched => self.touch(stamped.at),
             Fact::Length(length) => self.declare(*length)?,
-            Fact::Pending { offset } => self.pending = Some(*offset),
+            Fact::Pending { offset } => {
+                self.ensure_settled()?;
+                self.phase.after(PhaseEvent::Receive)?;
+                let before = Arc::new(self.clone());
+                self.pending = Some(Pending { offset: *offset, before });
+            }
             Fact::Accepted => {
                 self.pending.take().ok_or(LawError::NothingPending)?;
+            }
+            Fact::Rejected => {
+                let pending = self.pending.as_ref().ok_or(LawError::NothingPending)?;
+                self.phase.after(PhaseEvent::Receive)?;
+                *self = Self::clone(&pending.before);
             }
             Fact::Dropped { chunk } => {
                 self.phase = self.phase.after(PhaseEvent::Drop)?;
                 self.chunks.remove(*chunk);
             }
-            Fact::Absorbed { chunk, into } => self.relocate(*chunk, *into)?,
+            Fact::Absorbed { chunk, into } => {
+                self.ensure_settled()?;
+                self.relocate(*chunk, *into)?;
+            }
             Fact::Taken { length } => self.taken = *length,
             Fact::Promised => self.promised = true,
             Fact::Joined => {
@@ -255,6 +294,7 @@ impl Record {
             Fact::Digested { chunk, digest } => self.add_digest(*chunk, *digest)?,
             Fact::Verified { epoch } => self.epoch = *epoch,
             Fact::Merging { name, form } => {
+                self.ensure_settled()?;
                 self.phase = self.phase.after(PhaseEvent::Merge)?;
                 self.merging = Some((name.clone(), *form));
             }
@@ -277,6 +317,11 @@ impl Record {
             Fact::Corrupt => self.phase = self.phase.after(PhaseEvent::Spoil)?,
         }
         Ok(())
+    }
+
+    /// Nothing may be built on bytes that may still be taken back.
+    fn ensure_settled(&self) -> Result<(), LawError> {
+        if self.pending.is_some() { Err(LawError::Pending) } else { Ok(()) }
     }
 
     fn seal(&mut self, chunk: ChunkIndex, sealed: SealedChunk) -> Result<(), LawError> {
@@ -354,6 +399,8 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
     use crate::{
         state::contract::{id, manifest, sealed, stamped},
@@ -407,5 +454,90 @@ mod tests {
         let chunk = ChunkIndex::new(1).unwrap();
         record.apply(&stamped(2, Fact::Absorbed { chunk, into: first })).unwrap();
         assert_eq!(record.last_in(first), Some(chunk));
+    }
+
+    fn pending() -> Fact {
+        Fact::Pending { offset: Offset::ZERO }
+    }
+
+    /// What may become a fact while bytes arrive; not all of it is legal at any time.
+    fn happening() -> impl Strategy<Value = Fact> {
+        let chunk = 0..4_u64;
+        let digest = Sha256Digest::of(b"x");
+        prop_oneof![
+            4 => chunk.clone().prop_map(|chunk| sealed(chunk, 4)),
+            1 => (chunk.clone(), 1..3_u32).prop_map(|(chunk, generation)| {
+                let chunk = ChunkIndex::new(chunk).unwrap();
+                let part = PartId { first: chunk, generation };
+                Fact::Sealed { chunk, length: 4, digest: None, part }
+            }),
+            1 => chunk.prop_map(|chunk| Fact::Dropped { chunk: ChunkIndex::new(chunk).unwrap() }),
+            1 => (0..5_u64).prop_map(|chunks| length(chunks * 4)),
+            1 => (0..4_u64).prop_map(move |length| {
+                Fact::Tail { chunk: ChunkIndex::ZERO, length, digest }
+            }),
+            1 => Just(Fact::Touched),
+        ]
+    }
+
+    fn take_what_is_legal(record: &mut Record, facts: Vec<Fact>) {
+        for (seconds, fact) in (2..).zip(facts) {
+            let before = record.clone();
+            if record.apply(&stamped(seconds, fact)).is_err() {
+                assert_eq!(*record, before);
+            }
+        }
+    }
+
+    proptest! {
+        // spec: TUS-56
+        #[test]
+        fn rejected_is_as_if_nothing_had_been(
+            first in vec(happening(), 0..8),
+            then in vec(happening(), 0..12),
+        ) {
+            let mut record = with(&[]);
+            take_what_is_legal(&mut record, first);
+            let before = record.clone();
+            record.apply(&stamped(1, pending())).unwrap();
+            take_what_is_legal(&mut record, then.clone());
+            prop_assert_eq!(&*record.pending().unwrap().before, &before);
+            let mut accepted = record.clone();
+            record.apply(&stamped(99, Fact::Rejected)).unwrap();
+            prop_assert_eq!(&record, &before);
+
+            // Accepted, it is as if there had been no bracket.
+            accepted.apply(&stamped(99, Fact::Accepted)).unwrap();
+            let mut plain = before;
+            take_what_is_legal(&mut plain, then);
+            prop_assert_eq!(accepted, plain);
+        }
+    }
+
+    #[test]
+    fn a_bracket_opens_once_and_closes_once() {
+        for end in [Fact::Accepted, Fact::Rejected] {
+            let mut record = with(&[sealed(0, 4)]);
+            let alone = record.apply(&stamped(2, end.clone()));
+            assert_eq!(alone, Err(LawError::NothingPending));
+            record.apply(&stamped(2, pending())).unwrap();
+            assert_eq!(record.apply(&stamped(2, pending())), Err(LawError::Pending));
+            record.apply(&stamped(2, end)).unwrap();
+            assert_eq!(record.pending(), None);
+        }
+    }
+
+    #[test]
+    fn nothing_is_built_on_what_may_be_taken_back() {
+        let mut record = with(&[length(8), sealed(0, 4), pending(), sealed(1, 4)]);
+        let part = PartId::new(ChunkIndex::ZERO);
+        let absorbed = Fact::Absorbed { chunk: ChunkIndex::new(1).unwrap(), into: part };
+        let name = FinalName::parse("a.bin").unwrap();
+        for fact in [absorbed, Fact::Merging { name, form: None }] {
+            assert_eq!(record.apply(&stamped(2, fact)), Err(LawError::Pending));
+        }
+        record.apply(&stamped(2, Fact::Expired)).unwrap();
+        assert!(matches!(record.apply(&stamped(2, Fact::Rejected)), Err(LawError::Move(_))));
+        assert_eq!(record.phase(), Phase::Expired);
     }
 }

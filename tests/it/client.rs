@@ -76,6 +76,18 @@ impl Request {
         self.without("Content-Length").set("Transfer-Encoding", "chunked")
     }
 
+    /// A chunked body in pieces of `size`, with these trailers behind it.
+    #[must_use]
+    pub fn trailed(self, bytes: &[u8], size: usize, trailers: &[(&str, &str)]) -> Self {
+        let mut request = self.chunked(bytes, size);
+        request.body.truncate(request.body.len() - 2);
+        for (name, value) in trailers {
+            request.body.extend(format!("{name}: {value}\r\n").into_bytes());
+        }
+        request.body.extend(b"\r\n");
+        request
+    }
+
     /// Promises `length` bytes and sends none; the test sends them as it likes.
     #[must_use]
     pub fn announcing(self, length: u64) -> Self {
@@ -208,6 +220,23 @@ impl Conn {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { stream, unread: Vec::new() })
+    }
+
+    /// Another hand on the same connection, to send with.
+    pub fn twin(&self) -> Self {
+        Self { stream: self.stream.try_clone().unwrap(), unread: Vec::new() }
+    }
+
+    /// The next line, without its end.
+    pub fn line(&mut self) -> String {
+        loop {
+            if let Some(at) = find(&self.unread, b"\r\n") {
+                let line = String::from_utf8_lossy(&self.unread[..at]).into_owned();
+                self.unread.drain(..at + 2);
+                return line;
+            }
+            self.fill().unwrap();
+        }
     }
 
     /// Sends a request; what the server does not want to hear any more is dropped.

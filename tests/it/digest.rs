@@ -1,6 +1,9 @@
 //! SHA-256 as the tests need it, computed apart from the server.
 
-use sha2::{Digest, Sha256};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use md5::Md5;
+use sha1::Sha1;
+use sha2::{Digest, Sha256, Sha512};
 
 /// The digest of `bytes`.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -10,6 +13,21 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 /// The digest of `bytes`, in lower-case hex.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&sha256(bytes))
+}
+
+/// `Upload-Checksum` of `bytes` by an algorithm of tus.
+pub fn checksum(algorithm: &str, bytes: &[u8]) -> String {
+    let value = match algorithm {
+        "sha256" => sha256(bytes).to_vec(),
+        "sha1" => Sha1::digest(bytes).to_vec(),
+        "sha512" => Sha512::digest(bytes).to_vec(),
+        "md5" => Md5::digest(bytes).to_vec(),
+        "crc32" => crc32fast::hash(bytes).to_be_bytes().to_vec(),
+        "crc32c" => crc32c::crc32c(bytes).to_be_bytes().to_vec(),
+        "blake3" => blake3::hash(bytes).as_bytes().to_vec(),
+        other => panic!("no {other}"),
+    };
+    format!("{algorithm} {}", BASE64_STANDARD.encode(value))
 }
 
 /// Lower-case hex.

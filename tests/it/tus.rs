@@ -35,6 +35,11 @@ pub fn create_with(length: u64, body: impl Into<Vec<u8>>) -> Request {
     create(length).header("Content-Type", OFFSET_TYPE).body(body)
 }
 
+/// A POST that makes an upload whose length comes later.
+pub fn create_deferred() -> Request {
+    request("POST", FILES).header("Upload-Defer-Length", 1)
+}
+
 /// The head of a PATCH; a body has to follow.
 pub fn append(url: &str, offset: u64) -> Request {
     request("PATCH", url).header("Content-Type", OFFSET_TYPE).header("Upload-Offset", offset)
@@ -57,6 +62,12 @@ impl<'a> Upload<'a> {
     #[track_caller]
     pub fn new(server: &'a Server, length: u64) -> Self {
         Self::from_answer(server, &server.ask(&create(length)).expect(201))
+    }
+
+    /// A new upload whose length comes later.
+    #[track_caller]
+    pub fn deferred(server: &'a Server) -> Self {
+        Self::from_answer(server, &server.ask(&create_deferred()).expect(201))
     }
 
     /// *U5*: the first 5 of 11 bytes are there.

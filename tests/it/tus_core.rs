@@ -45,7 +45,15 @@ fn the_extensions_are_listed_without_spaces_and_with_their_roots() {
     assert!(!list.contains(' '), "{list:?}");
     let listed: HashSet<&str> = list.split(',').collect();
     assert_eq!(listed.len(), list.split(',').count(), "twice in {list:?}");
-    for extension in ["creation", "creation-with-upload", "expiration", "termination"] {
+    for extension in [
+        "creation",
+        "creation-with-upload",
+        "creation-defer-length",
+        "expiration",
+        "checksum",
+        "checksum-trailer",
+        "termination",
+    ] {
         assert!(listed.contains(extension), "no {extension} in {list:?}");
     }
     let known = [
@@ -67,7 +75,7 @@ fn the_extensions_are_listed_without_spaces_and_with_their_roots() {
 }
 
 // rows: TUS-CORE-03
-// spec: TUS-1
+// spec: TUS-1, TUS-54
 #[test]
 fn algorithms_are_listed_where_checksums_are_offered() {
     let server = Server::start();

@@ -166,7 +166,7 @@ async fn creation_takes_bytes_along() {
             media_type: None,
             concatenation: None,
         };
-        let created = bench.ingest.create(new, &mut Script::of(&bytes[..sent])).await.unwrap();
+        let created = bench.create_with(new, Script::of(&bytes[..sent])).await.unwrap();
         assert_eq!(created.appended.offset.get(), len(&bytes[..sent]));
         bench.push(&created.id, len(&bytes[..sent]), &bytes[sent..]).await.unwrap();
         assert_eq!(bench.download(&created.id).await, bytes);

@@ -1,6 +1,7 @@
 //! Bytes in by offset, by number and by both, as seen from outside.
 
 mod append;
+mod bracket;
 mod durability;
 mod faults;
 mod mixed;

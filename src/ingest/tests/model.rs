@@ -3,9 +3,9 @@
 use proptest::{collection::vec, prelude::*};
 
 use crate::{
-    ingest::{ChunkFate, IngestError, MergeError, MergeOutcome},
-    testing::{Bench, Medium, content, layout},
-    upload::{Layout, Phase, Sha256Digest, UploadId},
+    ingest::{ChunkFate, Fate, IngestError, MergeError, MergeOutcome},
+    testing::{Bench, Medium, Script, content, layout},
+    upload::{Checksum, ChecksumAlgorithm, ChecksumDemand, Layout, Phase, Sha256Digest, UploadId},
 };
 
 const HASH: &str = "00112233445566778899aabbccddeeff";
@@ -18,6 +18,20 @@ enum Step {
         bytes: usize,
         off: i64,
         salt: u8,
+    },
+    /// So many bytes with a checksum, as a header or behind them, announced or not.
+    Checked {
+        bytes: usize,
+        salt: u8,
+        how: u8,
+        right: bool,
+    },
+    /// The same, said before the bytes; the process dies with one of its facts.
+    Dies {
+        bytes: usize,
+        trailer: bool,
+        right: bool,
+        nth: u64,
     },
     Put {
         chunk: usize,
@@ -40,6 +54,10 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..11_usize, salt.clone())
             .prop_map(|(bytes, salt)| Step::Append { bytes, off: 0, salt }),
         1 => (-5..6_i64).prop_map(|off| Step::Append { bytes: 3, off, salt: 0 }),
+        4 => (0..11_usize, salt.clone(), 0..3_u8, any::<bool>())
+            .prop_map(|(bytes, salt, how, right)| Step::Checked { bytes, salt, how, right }),
+        2 => (0..11_usize, any::<bool>(), any::<bool>(), 1..7_u64)
+            .prop_map(|(bytes, trailer, right, nth)| Step::Dies { bytes, trailer, right, nth }),
         4 => (0..8_usize, salt).prop_map(|(chunk, salt)| Step::Put { chunk, salt }),
         2 => Just(Step::Absorb),
         1 => Just(Step::Head),
@@ -154,6 +172,12 @@ impl Run {
     async fn take(&mut self, step: Step) {
         match step {
             Step::Append { bytes, off, salt } => self.append(bytes, off, salt).await,
+            Step::Checked { bytes, salt, how, right } => {
+                self.append_checked(bytes, salt, (how, right)).await;
+            }
+            Step::Dies { bytes, trailer, right, nth } => {
+                self.die_within(bytes, (trailer, right), nth).await;
+            }
             Step::Put { chunk, salt } => self.put(chunk % self.model.sealed.len(), salt).await,
             Step::Absorb => {
                 self.bench.merger.absorb_soon(&self.id);
@@ -196,6 +220,61 @@ impl Run {
                 self.model.append(&sent);
             }
         }
+    }
+
+    async fn append_checked(&mut self, bytes: usize, salt: u8, (how, right): (u8, bool)) {
+        let now = self.model.offset();
+        let end = (now + bytes).min(self.model.length);
+        let sent = content(self.model.length, salt)[now..end].to_vec();
+        let sum = Checksum::of(ChecksumAlgorithm::Crc32c, if right { &sent } else { b"other" });
+        let script = Script::in_frames(&sent, 3);
+        let (script, demand) = match how {
+            0 => (script, ChecksumDemand::Checksum(sum)),
+            1 => (script.followed_by(Ok(sum)), ChecksumDemand::Trailer),
+            _ => (script.followed_by(Ok(sum)), ChecksumDemand::Nothing),
+        };
+        let offset = u64::try_from(now).unwrap();
+        let told = self.bench.append_checked(&self.id, offset, script, demand).await.unwrap();
+        if right {
+            assert_eq!(told.offset.get(), u64::try_from(end).unwrap());
+            assert!(told.failure.is_none());
+            self.model.append(&sent);
+        } else {
+            assert_eq!((told.offset.get(), told.fate), (offset, Fate::TakenBack));
+        }
+    }
+
+    /// The bytes are all there afterwards, or none is.
+    async fn die_within(&mut self, bytes: usize, (trailer, right): (bool, bool), nth: u64) {
+        let now = self.model.offset();
+        let end = (now + bytes).min(self.model.length);
+        let sent = content(self.model.length, 7)[now..end].to_vec();
+        let sum = Checksum::of(ChecksumAlgorithm::Md5, if right { &sent } else { b"other" });
+        let script = Script::in_frames(&sent, 3);
+        let (script, demand) = if trailer {
+            (script.followed_by(Ok(sum)), ChecksumDemand::Trailer)
+        } else {
+            (script, ChecksumDemand::Checksum(sum))
+        };
+        self.bench.ledgers.fail(nth);
+        self.bench.ledgers.crash();
+        let offset = u64::try_from(now).unwrap();
+        let told = self.bench.append_checked(&self.id, offset, script, demand).await;
+        self.bench.reopen().await;
+        self.bench.ledgers.clear();
+        self.bench.faults.clear();
+        let head = usize::try_from(self.bench.head(&self.id).await).unwrap();
+        let acknowledged = told.is_ok_and(|told| told.failure.is_none());
+        if right && head != now {
+            self.model.append(&sent);
+        }
+        assert_eq!(head, self.model.offset());
+        assert!(!right || !acknowledged || head >= end);
+        // It may have died in the finish too; who asks for a merge makes up for it.
+        let finished = self.bench.status(&self.id).await.record.phase() == Phase::Finished;
+        assert!(self.model.is_complete() || !finished);
+        assert!(finished || !(self.model.by_offset && self.model.is_complete()));
+        self.model.finished = finished;
     }
 
     async fn put(&mut self, chunk: usize, salt: u8) {

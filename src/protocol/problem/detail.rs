@@ -13,9 +13,6 @@ impl Problem {
             P::MalformedMetadata { why } => {
                 format!("The Upload-Metadata header is malformed: {why}.")
             }
-            P::ExtensionNotOffered { header } => {
-                format!("{header} belongs to an extension that this server does not announce.")
-            }
             P::OffsetMismatch { current } => {
                 format!("The upload stands at byte {current}; continue from there.")
             }
@@ -61,6 +58,7 @@ impl Problem {
             | P::UnknownUpload
             | P::Gone
             | P::UnsupportedEncoding
+            | P::ChecksumMismatch { .. }
             | P::LengthRequired
             | P::MalformedBody
             | P::AmbiguousUpload
@@ -88,8 +86,11 @@ impl Problem {
             P::UnknownUpload => "There is no such upload. Begin a new one.",
             P::Gone => "The upload has expired or cannot be continued. Begin a new one.",
             P::UnsupportedEncoding => "Send the body without a content coding.",
+            P::ChecksumMismatch { .. } => {
+                "The body does not have its checksum. None of it was kept; send it again."
+            }
             P::LengthRequired => "Send a Content-Length with the chunk.",
-            P::MalformedBody => "The body's framing is broken; what came before it was kept.",
+            P::MalformedBody => "The body's framing is broken. Go on from the upload's offset.",
             P::AmbiguousUpload => "Several uploads share this hash. Name the file too.",
             P::PreconditionFailed { .. } => "What is stored is not what you expect.",
             P::CompositeMismatch { .. } => {
@@ -100,15 +101,14 @@ impl Problem {
             P::PartialUpload => "This upload is part of another one; concatenate it instead.",
             P::Merging => "The file is being put together. Ask again in a moment.",
             P::Busy => "Another request works on this upload. Try again in a moment.",
-            P::TakenOver => "A newer request works on this upload; what came was kept.",
-            P::ShuttingDown => "The server is about to stop; what came was kept. Try again soon.",
-            P::DiskFull => "There is no room for more bytes; what came was kept. Try again later.",
+            P::TakenOver => "A newer request works on this upload. Go on from its offset.",
+            P::ShuttingDown => "The server is about to stop. Go on from the upload's offset soon.",
+            P::DiskFull => "There is no room for more bytes. Go on from the upload's offset later.",
             P::Storage => "The storage failed. Ask for the upload's state, then try again.",
             P::MethodNotAllowed { .. }
             | P::UnsupportedMediaType { .. }
             | P::MalformedHeader { .. }
             | P::MalformedMetadata { .. }
-            | P::ExtensionNotOffered { .. }
             | P::OffsetMismatch { .. }
             | P::MaxSizeExceeded { .. }
             | P::LengthExceeded { .. }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::{DigestAlgorithm, Parameter, Problem, Problem as P};
 use crate::{
     protocol::{chunks::IndexRuns, headers, tus},
-    upload::{ChunkCount, ChunkIndex, Dialect, Length, Offset, Sha256Digest},
+    upload::{ChecksumAlgorithm, ChunkCount, ChunkIndex, Dialect, Length, Offset, Sha256Digest},
 };
 
 /// One of each variant, in the order of the enum; of [`Problem::InvalidParameter`] one for each
@@ -34,12 +34,12 @@ fn request_examples() -> Vec<Problem> {
         P::UnsupportedEncoding,
         P::MalformedHeader { name: headers::UPLOAD_OFFSET, why: "it is missing" },
         P::MalformedMetadata { why: "a key comes twice" },
-        P::ExtensionNotOffered { header: headers::UPLOAD_CONCAT },
         P::FinalUpload,
         P::PartialUpload,
         P::OffsetMismatch { current: Offset::new(5).expect("small") },
         P::MaxSizeExceeded { max: eleven },
         P::LengthExceeded { length: eleven },
+        P::ChecksumMismatch { algorithm: ChecksumAlgorithm::Sha1 },
         P::LengthRequired,
         P::MalformedBody,
         P::BodyTooLarge { limit: 8192 },

@@ -17,7 +17,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Answer, chunks::IndexRuns, headers::TUS_RESUMABLE};
-use crate::upload::{ChunkCount, ChunkIndex, Dialect, Length, Offset, Sha256Digest};
+use crate::upload::{
+    ChecksumAlgorithm, ChunkCount, ChunkIndex, Dialect, Length, Offset, Sha256Digest,
+};
 
 pub use matrix::{all_examples, matrix};
 
@@ -60,11 +62,6 @@ pub enum Problem {
         /// What is wrong: a sentence.
         why: &'static str,
     },
-    /// The request asks for an extension that this server does not announce.
-    ExtensionNotOffered {
-        /// The header that asks for it.
-        header: &'static str,
-    },
     /// Bytes for an upload that is made of others.
     FinalUpload,
     /// A file is asked of an upload that is only part of one.
@@ -83,6 +80,11 @@ pub enum Problem {
     LengthExceeded {
         /// Bytes of the file.
         length: Length,
+    },
+    /// The body does not have the checksum that came with it (tus checksum).
+    ChecksumMismatch {
+        /// How that is taken.
+        algorithm: ChecksumAlgorithm,
     },
     /// A body without `Content-Length` where one is needed.
     LengthRequired,

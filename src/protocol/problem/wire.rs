@@ -19,7 +19,6 @@ impl Problem {
             P::MalformedPath
             | P::MalformedHeader { .. }
             | P::MalformedMetadata { .. }
-            | P::ExtensionNotOffered { .. }
             | P::MalformedBody
             | P::InvalidParameter { .. }
             | P::MalformedMultipart { .. }
@@ -48,6 +47,7 @@ impl Problem {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             P::CompositeMismatch { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            P::ChecksumMismatch { .. } => checksum_mismatch(),
             P::Busy | P::TakenOver => StatusCode::LOCKED,
             P::Storage => StatusCode::INTERNAL_SERVER_ERROR,
             P::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
@@ -73,12 +73,12 @@ impl Problem {
             P::UnsupportedEncoding => "unsupported-encoding",
             P::MalformedHeader { .. } => "malformed-header",
             P::MalformedMetadata { .. } => "malformed-metadata",
-            P::ExtensionNotOffered { .. } => "extension-not-offered",
             P::FinalUpload => "final-upload",
             P::PartialUpload => "partial-upload",
             P::OffsetMismatch { .. } => "offset-mismatch",
             P::MaxSizeExceeded { .. } => "max-size-exceeded",
             P::LengthExceeded { .. } => "length-exceeded",
+            P::ChecksumMismatch { .. } => "checksum-mismatch",
             P::LengthRequired => "length-required",
             P::MalformedBody => "malformed-body",
             P::BodyTooLarge { .. } => "body-too-large",
@@ -121,12 +121,12 @@ impl Problem {
             P::UnsupportedEncoding => "Unsupported content coding",
             P::MalformedHeader { .. } => "Malformed header",
             P::MalformedMetadata { .. } => "Malformed metadata",
-            P::ExtensionNotOffered { .. } => "Extension not offered",
             P::FinalUpload => "Final upload",
             P::PartialUpload => "Partial upload",
             P::OffsetMismatch { .. } => "Offset mismatch",
             P::MaxSizeExceeded { .. } => "File too large",
             P::LengthExceeded { .. } => "Body longer than the file",
+            P::ChecksumMismatch { .. } => "Checksum Mismatch",
             P::LengthRequired => "Content-Length required",
             P::MalformedBody => "Malformed body",
             P::BodyTooLarge { .. } => "Body too large",
@@ -186,8 +186,8 @@ impl Problem {
             | P::UnsupportedMediaType { .. }
             | P::MalformedHeader { .. }
             | P::MalformedMetadata { .. }
-            | P::ExtensionNotOffered { .. }
             | P::LengthExceeded { .. }
+            | P::ChecksumMismatch { .. }
             | P::LengthRequired
             | P::MalformedBody
             | P::BodyTooLarge { .. }
@@ -215,10 +215,10 @@ impl Problem {
         let members = match self {
             P::UnsupportedMediaType { accepted } => json!({ "accepted": accepted }),
             P::MalformedHeader { name, .. } => json!({ "header": name }),
-            P::ExtensionNotOffered { header } => json!({ "header": header }),
             P::OffsetMismatch { current } => json!({ "upload_offset": current }),
             P::MaxSizeExceeded { max } => json!({ "max_size": max }),
             P::LengthExceeded { length } => json!({ "upload_length": length }),
+            P::ChecksumMismatch { algorithm } => json!({ "algorithm": algorithm.name() }),
             P::BodyTooLarge { limit } => json!({ "limit": limit }),
             P::InvalidParameter { name, .. } => json!({ "parameter": name.as_str() }),
             P::DigestMismatch { algorithm, expected, actual, index } => json!({
@@ -274,6 +274,11 @@ impl Problem {
             _ => Map::new(),
         }
     }
+}
+
+/// Registered nowhere but in tus (checksum).
+fn checksum_mismatch() -> StatusCode {
+    StatusCode::from_u16(460).expect("three digits")
 }
 
 fn named(name: &str, value: HeaderValue) -> (HeaderName, HeaderValue) {

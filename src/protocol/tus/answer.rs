@@ -2,15 +2,15 @@
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::{Rules, VERSION};
+use super::{Rules, VERSION, checksum};
 use crate::{
     protocol::{
         Answer, Problem,
         address::Link,
         headers::{
-            TUS_EXTENSION, TUS_MAX_SIZE, TUS_RESUMABLE, TUS_VERSION, UPLOAD_CONCAT,
-            UPLOAD_DEFER_LENGTH, UPLOAD_EXPIRES, UPLOAD_LENGTH, UPLOAD_METADATA, UPLOAD_OFFSET,
-            ascii, number,
+            TUS_CHECKSUM_ALGORITHM, TUS_EXTENSION, TUS_MAX_SIZE, TUS_RESUMABLE, TUS_VERSION,
+            UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH, UPLOAD_EXPIRES, UPLOAD_LENGTH, UPLOAD_METADATA,
+            UPLOAD_OFFSET, ascii, number,
         },
     },
     upload::{Concatenation, Dialect, Length, Offset, Timestamp},
@@ -39,6 +39,7 @@ pub fn options(rules: &Rules) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(TUS_VERSION, HeaderValue::from_static(VERSION));
     headers.insert(TUS_EXTENSION, ascii(&rules.extensions()));
+    headers.insert(TUS_CHECKSUM_ALGORITHM, ascii(&checksum::algorithms()));
     if let Some(max) = rules.max_size {
         headers.insert(TUS_MAX_SIZE, number(max.get()));
     }
@@ -48,12 +49,19 @@ pub fn options(rules: &Rules) -> Answer {
 impl Rules {
     /// Only what works, without blanks: `TUSKit` does not trim (row TUS-CORE-02).
     fn extensions(&self) -> String {
-        let mut offered = vec!["creation", "creation-with-upload", "expiration"];
+        let mut extensions = vec![
+            "creation",
+            "creation-with-upload",
+            "creation-defer-length",
+            "expiration",
+            "checksum",
+            "checksum-trailer",
+        ];
         if !self.termination_disabled {
-            offered.push("termination");
+            extensions.push("termination");
         }
-        offered.extend(["concatenation", "concatenation-unfinished"]);
-        offered.join(",")
+        extensions.extend(["concatenation", "concatenation-unfinished"]);
+        extensions.join(",")
     }
 }
 
@@ -90,10 +98,7 @@ pub fn head_of_awaited(
 ) -> Answer {
     let mut answer = empty(StatusCode::OK);
     let headers = answer.headers_mut();
-    match length {
-        Some(length) => headers.insert(UPLOAD_LENGTH, number(length.get())),
-        None => headers.insert(UPLOAD_DEFER_LENGTH, HeaderValue::from_static("1")),
-    };
+    write_length(headers, length);
     write_expires(headers, expires_at);
     write_metadata(headers, metadata);
     answer
@@ -112,6 +117,14 @@ pub fn with_concatenation(mut answer: Answer, concatenation: Option<&Concatenati
     answer
 }
 
+/// Exactly one of both (tus Creation).
+fn write_length(headers: &mut HeaderMap, length: Option<Length>) {
+    match length {
+        Some(length) => headers.insert(UPLOAD_LENGTH, number(length.get())),
+        None => headers.insert(UPLOAD_DEFER_LENGTH, HeaderValue::from_static("1")),
+    };
+}
+
 fn write_metadata(headers: &mut HeaderMap, metadata: &str) {
     if let Ok(value) = HeaderValue::from_str(metadata)
         && !value.is_empty()
@@ -125,9 +138,7 @@ pub fn head(progress: Progress, length: Option<Length>, metadata: &str) -> Answe
     let mut answer = empty(StatusCode::OK);
     let headers = answer.headers_mut();
     progress.write(headers);
-    if let Some(length) = length {
-        headers.insert(UPLOAD_LENGTH, number(length.get()));
-    }
+    write_length(headers, length);
     write_metadata(headers, metadata);
     answer
 }

@@ -65,32 +65,32 @@ fn request(parts: &Parts, body: BodyLength, rules: &Rules, rest: &str) -> Result
     }
     if rest.is_empty() {
         return match method {
-            Method::POST => creation(&parts.headers, body, rules),
+            Method::POST => creation(parts, body, rules),
             _ => Err(Problem::MethodNotAllowed { allow: "POST, OPTIONS".to_owned() }),
         };
     }
     let id = upload_id(rest)?;
     match method {
         Method::HEAD => Ok(Request::Head(id)),
-        Method::PATCH => Ok(Request::Patch(id, Patch::decode(&parts.headers, body))),
+        Method::PATCH => Ok(Request::Patch(id, Patch::decode(parts, body, rules))),
         Method::GET if !rules.download_disabled => Ok(Request::Get(id)),
         Method::DELETE if !rules.termination_disabled => Ok(Request::Delete(id)),
         _ => Err(Problem::MethodNotAllowed { allow: rules.upload_methods() }),
     }
 }
 
-fn creation(headers: &HeaderMap, body: BodyLength, rules: &Rules) -> Result<Request, Problem> {
-    match upload_concat(headers, rules) {
-        Ok(Some(Concatenation::Final(parts))) => {
-            FinalCreation::decode(parts, headers, body).map(Request::Concatenate)
+fn creation(parts: &Parts, body: BodyLength, rules: &Rules) -> Result<Request, Problem> {
+    match upload_concat(&parts.headers, rules) {
+        Ok(Some(Concatenation::Final(list))) => {
+            FinalCreation::decode(list, &parts.headers, body).map(Request::Concatenate)
         }
         Ok(Some(Concatenation::Partial)) => {
-            Creation::decode(headers, body, rules).map(Request::CreatePartial)
+            Creation::decode(parts, body, rules).map(Request::CreatePartial)
         }
-        Ok(None) => Creation::decode(headers, body, rules).map(Request::Create),
+        Ok(None) => Creation::decode(parts, body, rules).map(Request::Create),
         Err(malformed) => {
             // A media type that is not taken is said first.
-            Creation::decode(headers, body, rules)?;
+            Creation::decode(parts, body, rules)?;
             Err(malformed)
         }
     }

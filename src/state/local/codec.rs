@@ -48,6 +48,7 @@ mod kind {
     pub(super) const EXPIRED: u8 = 13;
     pub(super) const CORRUPT: u8 = 14;
     pub(super) const TEXT: u8 = 15;
+    pub(super) const REJECTED: u8 = 16;
     pub(super) const TAKEN: u8 = 17;
     pub(super) const PROMISED: u8 = 18;
     pub(super) const JOINED: u8 = 19;
@@ -220,6 +221,7 @@ fn frames_of(stamped: &Stamped) -> Vec<Frame> {
         }
         Fact::Pending { offset } => new(kind::PENDING).numbers(offset.get(), 0),
         Fact::Accepted => new(kind::ACCEPTED),
+        Fact::Rejected => new(kind::REJECTED),
         Fact::Dropped { chunk } => new(kind::DROPPED).numbers(chunk.get(), 0),
         Fact::Absorbed { chunk, into } => {
             let frame = new(kind::ABSORBED).numbers(chunk.get(), into.first.get());
@@ -281,6 +283,7 @@ impl Frame {
             }
             kind::PENDING => Fact::Pending { offset: Offset::new(self.a)? },
             kind::ACCEPTED => Fact::Accepted,
+            kind::REJECTED => Fact::Rejected,
             kind::DROPPED => Fact::Dropped { chunk: chunk()? },
             kind::ABSORBED => self.absorbed()?,
             kind::LENGTH => Fact::Length(Length::new(self.a)?),

@@ -40,9 +40,13 @@ fn pairs(given: &[(&str, &str)]) -> Vec<(String, String)> {
 // spec: TUS-1
 #[test]
 fn options_tell_what_works() {
-    let all = "creation,creation-with-upload,expiration,termination,concatenation,\
-               concatenation-unfinished";
-    let expected = pairs(&[("tus-extension", all), ("tus-version", "1.0.0")]);
+    let all = "creation,creation-with-upload,creation-defer-length,expiration,checksum,\
+               checksum-trailer,termination,concatenation,concatenation-unfinished";
+    let expected = pairs(&[
+        ("tus-checksum-algorithm", "sha256,sha1,sha512,md5,crc32,crc32c,blake3"),
+        ("tus-extension", all),
+        ("tus-version", "1.0.0"),
+    ]);
     assert_eq!(shown(&options(&Rules::default())), (204, expected));
     let (_, limited) = shown(&options(&max(1000)));
     assert!(limited.contains(&("tus-max-size".to_owned(), "1000".to_owned())));
@@ -75,7 +79,8 @@ fn a_head_tells_offset_length_and_metadata() {
     assert_eq!(shown(&head(progress(5, true), length, metadata)), (200, unfinished));
     let finished = pairs(&[("upload-length", "11"), ("upload-offset", "11")]);
     assert_eq!(shown(&head(progress(11, false), length, "")), (200, finished));
-    let open = pairs(&[("upload-expires", EXPIRES), ("upload-offset", "5")]);
+    let open =
+        pairs(&[("upload-defer-length", "1"), ("upload-expires", EXPIRES), ("upload-offset", "5")]);
     assert_eq!(shown(&head(progress(5, true), None, "no\nheader")), (200, open));
 }
 

@@ -50,6 +50,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         }),
         number().prop_map(|number| Fact::Pending { offset: Offset::new(number).unwrap() }),
         Just(Fact::Accepted),
+        Just(Fact::Rejected),
         chunk().prop_map(|chunk| Fact::Dropped { chunk }),
         (chunk(), part()).prop_map(|(chunk, into)| Fact::Absorbed { chunk, into }),
         length().prop_map(Fact::Length),
