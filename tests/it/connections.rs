@@ -435,33 +435,3 @@ fn heads_have_limits() {
         assert_eq!(upload.offset(), 5);
     }
 }
-
-/// One frame of HTTP/2.
-fn h2_frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(payload.len()).unwrap();
-    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
-}
-
-// spec: CORE-12
-#[test]
-fn one_port_speaks_both_versions_of_http() {
-    let server = Server::start();
-    let mut connection = server.connect();
-    connection.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    connection.raw(h2_frame(4, 0, 0, &[]));
-    // GET and http are entries of the static table, the path and the host are spelled out.
-    let head = [&b"\x82\x86\x04\x08"[..], b"/healthz", b"\x01\x0a", b"piton.test"].concat();
-    connection.raw(h2_frame(1, 0b101, 1, &head));
-    let answered = loop {
-        let head = connection.take(9).unwrap();
-        let length = usize::from(head[1]) << 8 | usize::from(head[2]);
-        let payload = connection.take(length).unwrap();
-        assert!(![3, 7].contains(&head[3]), "a reset or a farewell: {payload:?}");
-        if head[3] == 1 {
-            break payload;
-        }
-    };
-    // 200 is entry 8.
-    assert_eq!(answered[0], 0x88, "{answered:?}");
-    server.ask(&Request::new("GET", "/healthz")).expect(200);
-}

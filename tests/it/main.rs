@@ -20,12 +20,14 @@ mod chunks;
 mod client;
 mod digest;
 mod disk;
+mod h2;
 mod random;
 mod server;
 mod tus;
 
 mod chunk_flow;
 mod connections;
+mod connections_h2;
 mod crash;
 mod cross;
 mod drain;
