@@ -35,7 +35,7 @@
 //! use piton::{durable::Durability, lock, merger, protocol, state, storage, upload};
 //! use piton::hold::{Hashing, HoldOptions, Holds};
 //! use piton::ingest::{Ingest, IngestOptions};
-//! use piton::service::{Service, ServiceOptions};
+//! use piton::service::{Pace, Service, ServiceOptions};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -57,9 +57,10 @@
 //!     memory_budget: 32 << 20, writers_max: 64,
 //! };
 //! let ingest = Arc::new(Ingest::new(holds, merger, rules, stop.clone()));
+//! let pace = Pace { idle_timeout: 30 * second, min_rate: None };
 //! let (rules, links) = (protocol::tus::Rules::default(), protocol::Links::default());
 //! let service = Service::new(
-//!     ingest, ServiceOptions { rules, links, idle_timeout: 30 * second }, tasks, stop,
+//!     ingest, ServiceOptions { rules, links, pace }, tasks, stop,
 //! );
 //! # let post = http::Request::post("/files/");
 //! # let post = post.header("Tus-Resumable", "1.0.0").header("Upload-Length", "11");

@@ -98,6 +98,20 @@ pub struct Options {
     #[arg(long, value_name = "URL", default_value = "none", help_heading = ADDRESS)]
     pub(super) public_url: Setting,
 
+    /// Certificate to speak TLS with
+    ///
+    /// A PEM file that begins with the server's own certificate; the chain follows. It needs
+    /// `--tls-key`, and with both the port speaks TLS and nothing else. SIGHUP reads both files
+    /// again.
+    #[arg(long, value_name = "FILE", default_value = "none", help_heading = ADDRESS)]
+    pub(super) tls_cert: Setting,
+
+    /// Private key of the certificate
+    ///
+    /// A PEM file.
+    #[arg(long, value_name = "FILE", default_value = "none", help_heading = ADDRESS)]
+    pub(super) tls_key: Setting,
+
     /// Folder that holds everything: unfinished uploads, their state, finished files
     ///
     /// It is created if it is missing. A relative path starts at the working directory.
@@ -155,6 +169,13 @@ pub struct Options {
     /// What had arrived is kept; the client goes on from there.
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = LIMITS)]
     pub(super) idle_timeout: Setting,
+
+    /// Fewest bytes that a client may send in a second, on average
+    ///
+    /// Measured over twice the idle timeout, of which only the time counts that the server waited
+    /// for the client. A request that is slower is ended like one that is silent.
+    #[arg(long, value_name = "SIZE", default_value = "64", help_heading = LIMITS)]
+    pub(super) min_rate: Setting,
 
     /// How long an unfinished upload is kept
     ///

@@ -49,6 +49,8 @@ pub struct Config {
     /// Absolute http(s) URL to put before `base_path`, without a `/` at its end; `None` means
     /// that clients are given paths.
     pub public_url: Option<String>,
+    /// What to speak TLS with; `None` is cleartext.
+    pub tls: Option<TlsFiles>,
     /// The folder that holds everything; need not exist yet.
     pub data_dir: PathBuf,
     /// Bytes: a multiple of 4 KiB, from 4 KiB to 2 GiB.
@@ -68,6 +70,9 @@ pub struct Config {
     pub memory_budget: u64,
     /// How long a client may be silent within a request; from 1 ms to ten years.
     pub idle_timeout: Duration,
+    /// Bytes a second that a client has to send within a request, on average over twice
+    /// `idle_timeout`; `None` is without limit.
+    pub min_rate: Option<NonZeroU64>,
     /// How long an unfinished upload is kept; from 1 ms to ten years.
     pub expire_after: Duration,
     /// Pause between two looks for expired uploads; from 1 ms to ten years.
@@ -83,6 +88,30 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What to log: a list of levels that `EnvFilter` accepts.
     pub log_level: String,
+}
+
+/// A certificate and its key, both in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's own certificate, then the chain.
+    pub cert: PathBuf,
+    /// The private key of the first certificate.
+    pub key: PathBuf,
+}
+
+impl TlsFiles {
+    fn pair(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Self>, ConfigError> {
+        match (cert, key) {
+            (Some(cert), Some(key)) => Ok(Some(Self { cert, key })),
+            (None, None) => Ok(None),
+            (Some(_), None) => {
+                Err(ConfigError::HalfOfTls { given: "tls-cert", missing: "tls-key" })
+            }
+            (None, Some(_)) => {
+                Err(ConfigError::HalfOfTls { given: "tls-key", missing: "tls-cert" })
+            }
+        }
+    }
 }
 
 impl Config {
@@ -104,6 +133,10 @@ impl Config {
             listen: from.read(typed.listen, file.listen, &kind::LISTEN)?,
             base_path: from.read(typed.base_path, file.base_path, &kind::BASE_PATH)?,
             public_url: from.read(typed.public_url, file.public_url, &kind::PUBLIC_URL)?,
+            tls: TlsFiles::pair(
+                from.read_path_unless_none(typed.tls_cert, file.tls_cert, "server.pem")?,
+                from.read_path_unless_none(typed.tls_key, file.tls_key, "server.key")?,
+            )?,
             data_dir: from.read_path(typed.data_dir, file.data_dir, "./data")?,
             chunk_size: from.read(typed.chunk_size, file.chunk_size, &kind::CHUNK_SIZE)?,
             chunk_digest: from.read(typed.chunk_digest, file.chunk_digest, &kind::CHUNK_DIGEST)?,
@@ -129,6 +162,7 @@ impl Config {
                 &kind::MEMORY_BUDGET,
             )?,
             idle_timeout: from.read(typed.idle_timeout, file.idle_timeout, &kind::IDLE_TIMEOUT)?,
+            min_rate: from.read(typed.min_rate, file.min_rate, &kind::MIN_RATE)?,
             expire_after: from.read(typed.expire_after, file.expire_after, &kind::EXPIRE_AFTER)?,
             reap_every: from.read(typed.reap_every, file.reap_every, &kind::REAP_EVERY)?,
             durability: from.read(typed.durability, file.durability, &kind::DURABILITY)?,

@@ -22,7 +22,7 @@ use crate::{
     merger::{MergeDemand, MergeOptions, Merger, Verify},
     protocol::{Links, tus::Rules},
     reaper::{Reaper, ReaperOptions},
-    service::{Service, ServiceOptions},
+    service::{Pace, Service, ServiceOptions},
     state::{
         LocalState,
         local::{TrustMark, ledger_path},
@@ -163,8 +163,9 @@ fn service_options(config: &Config) -> Result<ServiceOptions, StartError> {
     let max_size = config.max_size.map(Length::new).transpose();
     let max_size = max_size.map_err(|error| setting("max-size", &error))?;
     let links = Links { base, public };
+    let pace = Pace { idle_timeout: config.idle_timeout, min_rate: config.min_rate };
     let rules = Rules { base: links.base.clone(), max_size, ..Rules::default() };
-    Ok(ServiceOptions { rules, links, idle_timeout: config.idle_timeout })
+    Ok(ServiceOptions { rules, links, pace })
 }
 
 const fn durability(named: config::Durability) -> Durability {

@@ -7,7 +7,7 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{ResponseBody, Service, ServiceOptions};
+use super::{Pace, ResponseBody, Service, ServiceOptions};
 use crate::{
     protocol::{Links, tus::Rules},
     storage::{Failure, Operation},
@@ -15,10 +15,12 @@ use crate::{
     upload::UploadId,
 };
 
+const PACE: Pace = Pace { idle_timeout: Duration::from_secs(5), min_rate: None };
+
 async fn patch(bench: &Bench, id: &UploadId, at: u64, bytes: &[u8]) -> Response<ResponseBody> {
     let rules = Rules::default();
     let links = Links { base: rules.base.clone(), public: None };
-    let options = ServiceOptions { rules, links, idle_timeout: Duration::from_secs(5) };
+    let options = ServiceOptions { rules, links, pace: PACE };
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let service = Service::new(bench.ingest.clone(), options, tasks, stop);
     let request = Request::builder()
@@ -85,7 +87,7 @@ fn form(pieces: &[&[u8]]) -> Ready {
 async fn send_form(bench: &Bench, body: Ready) -> u16 {
     let rules = Rules::default();
     let links = Links { base: rules.base.clone(), public: None };
-    let options = ServiceOptions { rules, links, idle_timeout: Duration::from_secs(5) };
+    let options = ServiceOptions { rules, links, pace: PACE };
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let service = Service::new(bench.ingest.clone(), options, tasks, stop);
     let size = 8 << 20;

@@ -316,7 +316,7 @@ fn a_body_that_stalls_is_hung_up_on_and_kept() {
 // CONN-12: slow is not stalled.
 #[test]
 fn a_body_that_trickles_is_served() {
-    let server = Server::with(&["--idle-timeout=400ms"]);
+    let server = Server::with(&["--idle-timeout=400ms", "--min-rate=5"]);
     let upload = Upload::new(&server, 11);
     let mut connection = server.begin(&append(&upload.url, 0).announcing(11));
     for byte in b"hello world" {

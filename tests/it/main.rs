@@ -22,6 +22,7 @@ mod digest;
 mod disk;
 mod h2;
 mod random;
+mod secure;
 mod server;
 mod tus;
 
@@ -37,6 +38,7 @@ mod races;
 mod same_bytes;
 mod takeover;
 mod tidy;
+mod tls;
 mod tus_core;
 mod tus_create;
 mod tus_expire;
