@@ -55,9 +55,9 @@ const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 const SNIFF_PAUSE: Duration = Duration::from_millis(5);
 const SNIFFS_MAX: u32 = 40;
 
-/// What every connection is served with.
+/// Receives every connection, and serves it.
 #[derive(Debug, Clone)]
-pub(super) struct Host {
+pub(super) struct Porter {
     pub(super) service: Service,
     /// Without it the port speaks cleartext.
     pub(super) tls: Option<Arc<Tls>>,
@@ -69,7 +69,7 @@ pub(super) struct Host {
     pub(super) stop: CancellationToken,
 }
 
-impl Host {
+impl Porter {
     /// Serves a connection until it ends; after the stop only the requests that have begun.
     pub(super) async fn serve(self, stream: TcpStream) {
         if let Err(error) = stream.set_nodelay(true) {
@@ -155,7 +155,7 @@ async fn sniff(stream: &TcpStream) -> Option<Spoken> {
     Some(Spoken::Http1)
 }
 
-impl Host {
+impl Porter {
     async fn serve_http1<S>(self, stream: S)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

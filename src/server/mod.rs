@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{compose::House, connection::Host, tls::Tls};
+use self::{compose::House, connection::Porter, tls::Tls};
 use crate::{blocking, clock::Stopwatch, config::Config};
 
 /// How long to wait before the next try when the process has no descriptor left for a connection.
@@ -102,11 +102,11 @@ impl Server {
     /// they received.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let Self { listener, house, tls, config } = self;
-        let host = house.host(tls, &config);
+        let porter = house.porter(tls, &config);
         let connections = TaskTracker::new();
         let background = house.begin_background();
         tokio::select! {
-            () = accept(&listener, &host, &config, &connections) => {}
+            () = accept(&listener, &porter, &config, &connections) => {}
             () = shutdown => {}
         }
         drop(listener);
@@ -140,14 +140,19 @@ async fn drain(house: &House, connections: &TaskTracker) {
     house.tasks.wait().await;
 }
 
-async fn accept(listener: &TcpListener, host: &Host, config: &Config, connections: &TaskTracker) {
+async fn accept(
+    listener: &TcpListener,
+    porter: &Porter,
+    config: &Config,
+    connections: &TaskTracker,
+) {
     let places = Arc::new(Semaphore::new(config.max_connections.get()));
     loop {
         let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
         let stream = next_stream(listener).await;
-        let host = host.clone();
+        let porter = porter.clone();
         connections.spawn(async move {
-            host.serve(stream).await;
+            porter.serve(stream).await;
             drop(place);
         });
     }
@@ -184,10 +189,10 @@ impl Reloader {
 }
 
 impl House {
-    fn host(&self, tls: Option<Arc<Tls>>, config: &Config) -> Host {
+    fn porter(&self, tls: Option<Arc<Tls>>, config: &Config) -> Porter {
         let patience = config.idle_timeout.min(HEAD_TIMEOUT);
         let stall_max = config.idle_timeout.saturating_mul(2);
-        Host { service: self.service.clone(), tls, patience, stall_max, stop: self.stop.clone() }
+        Porter { service: self.service.clone(), tls, patience, stall_max, stop: self.stop.clone() }
     }
 
     /// The reaper, and the hand that closes what nobody uses.

@@ -98,6 +98,55 @@ fn a_stream_that_ends_before_its_length_finishes_nothing() {
     upload.is_file(b"hello world");
 }
 
+// rows: CONN-02, CONN-03
+// spec: CORE-69
+#[test]
+fn who_expects_a_100_is_answered_all_the_same() {
+    let server = Server::start();
+    let upload = Upload::new(&server, 11);
+    let mut connection = H2::open(server.address());
+    let expecting = |offset| append(&upload.url, offset).header("Expect", "100-continue");
+    let refused = connection.begin(&expecting(3).announcing(5)).answer();
+    assert!(refused.refused_as(409, "offset-mismatch").interim.is_empty());
+    let taken = connection.ask(&patch(&upload.url, 0, "hello").header("Expect", "100-continue"));
+    assert_eq!(taken.expect(204).offset(), 5);
+    // A refused body that is small, or that never stops, does not cost its siblings the connection.
+    for _ in 0..10 {
+        connection.ask(&patch(&upload.url, 3, vec![7; 6])).refused(409);
+    }
+    let mut endless = connection.begin(&append(&upload.url, 3));
+    let piece = vec![7; 1 << 20];
+    let stopped = (0..4096).any(|_| endless.try_raw(&piece, false).is_err());
+    assert!(stopped, "4 GiB were taken after the answer");
+    endless.answer().refused(409);
+    assert_eq!(connection.ask(&request("HEAD", &upload.url)).expect(200).offset(), 5);
+}
+
+// rows: CONN-15
+// spec: CORE-67
+#[test]
+fn heads_have_limits() {
+    let server = Server::start();
+    let upload = Upload::hello(&server);
+    let mut many = request("GET", &upload.url);
+    for n in 0..1000 {
+        many = many.header(&format!("X-{n}"), n);
+    }
+    let large = request("HEAD", &upload.url).header("X-Fat", "x".repeat(60_000));
+    let fat = request("HEAD", &upload.url).header("X-Fat", "x".repeat(1 << 20));
+    let mut long = request("HEAD", &upload.url);
+    long.target = format!("/files/{}", "x".repeat(65_400));
+    let mut connection = H2::open(server.address());
+    connection.ask(&many).refused_as(431, "head-too-large");
+    assert_eq!(connection.ask(&large).expect(200).offset(), 5);
+    // Much too large is an attack to the library, which may hang up on it.
+    let answered = connection.try_ask(&fat).map(|answer| answer.status);
+    assert!(!answered.is_ok_and(|status| status != 431));
+    let mut connection = H2::open(server.address());
+    assert_eq!(connection.ask(&long).status, 431);
+    assert_eq!(connection.ask(&request("HEAD", &upload.url)).expect(200).offset(), 5);
+}
+
 // spec: CORE-14
 #[test]
 fn a_stop_says_farewell() {

@@ -28,7 +28,11 @@ mod tus;
 
 mod chunk_flow;
 mod connections;
+mod connections_clients;
+mod connections_cut;
+mod connections_early;
 mod connections_h2;
+mod connections_idle;
 mod crash;
 mod cross;
 mod drain;
