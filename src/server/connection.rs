@@ -72,9 +72,6 @@ pub(super) struct Porter {
 impl Porter {
     /// Serves a connection until it ends; after the stop only the requests that have begun.
     pub(super) async fn serve(self, stream: TcpStream) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "no TCP_NODELAY");
-        }
         let Self { tls, patience, stop, .. } = &self;
         let greeted = async {
             match tls {
@@ -98,7 +95,12 @@ impl Porter {
 
     async fn greet(&self, stream: TcpStream) -> Option<Greeted> {
         let spoken = sniff(&stream).await?;
-        Some(Greeted::Clear(spoken, self.wire(stream)))
+        let wire = self.wire(stream);
+        let wire = match spoken {
+            Spoken::Http1 => wire,
+            Spoken::Http2 => wire.reading_ahead(),
+        };
+        Some(Greeted::Clear(spoken, wire))
     }
 
     fn wire(&self, stream: TcpStream) -> Wire {

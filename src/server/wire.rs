@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -23,7 +24,11 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 /// The same time, once the process stops.
 const LINGER_TIME_OF_STOP: Duration = Duration::from_millis(250);
-/// Read at once for TLS, which by itself would ask the kernel for 4 KiB at a time.
+/// Bytes that the kernel takes from us before it has sent any of them. Without a bound it takes
+/// megabytes, and a client that reads on, slowly, looks for minutes as if it took nothing.
+const UNSENT_MAX: u32 = 256 * 1024;
+/// Read at once for TLS and for HTTP/2, which by themselves would ask the kernel for 4 and 8 KiB at
+/// a time.
 const AHEAD: usize = 64 * 1024;
 
 /// The stream below HTTP, or below TLS.
@@ -55,8 +60,13 @@ enum Farewell {
 }
 
 impl Wire {
-    /// For HTTP, which reads large pieces by itself.
+    /// For HTTP/1.1, which reads large pieces by itself.
     pub(super) fn new(stream: TcpStream, stall_max: Duration, stop: CancellationToken) -> Self {
+        let socket = SockRef::from(&stream);
+        let set = socket.set_tcp_notsent_lowat(UNSENT_MAX).and_then(|()| stream.set_nodelay(true));
+        if let Err(error) = set {
+            tracing::debug!(%error, "a socket without its options");
+        }
         Self {
             stream,
             stop,
@@ -69,7 +79,7 @@ impl Wire {
         }
     }
 
-    /// For TLS.
+    /// For TLS and HTTP/2, which read small pieces.
     pub(super) fn reading_ahead(self) -> Self {
         Self { reads: Reads::Ahead, ..self }
     }
