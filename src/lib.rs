@@ -35,7 +35,7 @@
 //! use piton::{durable::Durability, lock, merger, protocol, state, storage, upload};
 //! use piton::hold::{Hashing, HoldOptions, Holds};
 //! use piton::ingest::{Ingest, IngestOptions};
-//! use piton::service::{Service, ServiceOptions};
+//! use piton::service::{Pace, Service, ServiceOptions};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -58,9 +58,10 @@
 //!     max_size: None, memory_budget: 32 << 20, writers_max: 64,
 //! };
 //! let ingest = Arc::new(Ingest::new(holds, merger, rules, stop.clone()));
+//! let pace = Pace { idle_timeout: 30 * second, min_rate: None };
 //! let (rules, links) = (protocol::tus::Rules::default(), protocol::Links::default());
 //! let (cors, proxies) = (protocol::Cors::default(), protocol::Proxies::default());
-//! let options = ServiceOptions { rules, links, cors, proxies, idle_timeout: 30 * second };
+//! let options = ServiceOptions { rules, links, cors, proxies, pace };
 //! let service = Service::new(ingest, options, tasks, stop);
 //! # let post = http::Request::post("/files/");
 //! # let post = post.header("Tus-Resumable", "1.0.0").header("Upload-Length", "11");

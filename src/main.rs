@@ -5,7 +5,7 @@ use std::{error::Error, io::Write, process::ExitCode};
 
 use piton::{
     config::{Command, Config},
-    server::Server,
+    server::{Reloader, Server},
     telemetry,
 };
 use tokio::{
@@ -49,14 +49,24 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     tracing::debug!(?config, "configured");
     let (drain, quit) = (CancellationToken::new(), CancellationToken::new());
     tokio::spawn(signals()?.cancel_in_turn([drain.clone(), quit.clone()]));
+    // Before anything can take time: unheard, this signal ends a process.
+    let hangups = signal(SignalKind::hangup())?;
     let server = Server::bind(config).await?;
-    let address = server.address()?;
-    println!("piton listening on http://{address}");
+    tokio::spawn(reload(hangups, server.reloader()));
+    let (scheme, address) = (server.scheme(), server.address()?);
+    println!("piton listening on {scheme}://{address}");
     std::io::stdout().flush()?;
     tracing::info!(%address, "listening");
     tokio::select! {
         () = server.serve(drain.cancelled_owned()) => Ok(()),
         () = quit.cancelled() => Err("a second signal came before all requests had ended".into()),
+    }
+}
+
+/// Reloads at each SIGHUP.
+async fn reload(mut hangups: Signal, reloader: Reloader) {
+    while hangups.recv().await.is_some() {
+        reloader.reload().await;
     }
 }
 

@@ -98,6 +98,19 @@ pub struct Options {
     #[arg(long, value_name = "URL", default_value = "none", help_heading = ADDRESS)]
     pub(super) public_url: Setting,
 
+    /// Certificate to speak TLS with
+    ///
+    /// A PEM file that begins with the server's own certificate; the chain follows. It needs
+    /// `--tls-key`, and with both the port speaks TLS and nothing else. SIGHUP reads both files
+    /// again.
+    #[arg(long, value_name = "FILE", default_value = "none", help_heading = ADDRESS)]
+    pub(super) tls_cert: Setting,
+
+    /// Private key of the certificate
+    ///
+    /// A PEM file.
+    #[arg(long, value_name = "FILE", default_value = "none", help_heading = ADDRESS)]
+    pub(super) tls_key: Setting,
     /// Proxies in front, whose word about a client is taken
     ///
     /// Addresses, networks (10.1.0.0/16) and the words `loopback` and `private`, separated by
@@ -189,6 +202,12 @@ pub struct Options {
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = LIMITS)]
     pub(super) idle_timeout: Setting,
 
+    /// Fewest bytes that a client may send in a second, on average
+    ///
+    /// Measured over twice the idle timeout, of which only the time counts that the server waited
+    /// for the client. A request that is slower is ended like one that is silent.
+    #[arg(long, value_name = "SIZE", default_value = "64", help_heading = LIMITS)]
+    pub(super) min_rate: Setting,
     /// Refuse to hand out finished files
     ///
     /// GET of an upload is then answered 405: files are fetched some other way.

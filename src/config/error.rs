@@ -37,6 +37,17 @@ pub enum ConfigError {
          write --allow-origin=https://app.example.org or --cors-credentials=false"
     )]
     CredentialsForAnybody,
+    /// A certificate without its key, or a key without its certificate.
+    #[error(
+        "{given} is set while {missing} is none; write both, as in \
+         --tls-cert=server.pem --tls-key=server.key, or neither"
+    )]
+    HalfOfTls {
+        /// The option that is there.
+        given: &'static str,
+        /// The one that is not.
+        missing: &'static str,
+    },
     /// The file of options cannot be read.
     #[error(
         "{place}: cannot read {}: {error}; name a file that exists and may be read",

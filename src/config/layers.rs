@@ -47,6 +47,17 @@ impl Layers<'_> {
         Ok(PathBuf::from(setting.text))
     }
 
+    /// The same for a path that may be `none`.
+    pub(super) fn read_path_unless_none(
+        &self,
+        typed: Setting,
+        in_file: FileValue,
+        example: &str,
+    ) -> Result<Option<PathBuf>, ConfigError> {
+        let path = self.read_path(typed, in_file, example)?;
+        Ok(Some(path).filter(|path| path.as_os_str() != "none"))
+    }
+
     fn choose(&self, typed: Setting, in_file: FileValue) -> Setting {
         if typed.origin == Origin::Flag {
             return typed;

@@ -54,6 +54,8 @@ pub struct Config {
     /// Absolute http(s) URL to put before `base_path`, without a `/` at its end; `None` means
     /// that clients are given paths.
     pub public_url: Option<String>,
+    /// What to speak TLS with; `None` is cleartext.
+    pub tls: Option<TlsFiles>,
     /// Proxies whose word about a client is taken; empty for nobody's.
     pub behind_proxy: Vec<IpNet>,
     /// Whose pages may read answers.
@@ -81,6 +83,9 @@ pub struct Config {
     pub memory_budget: u64,
     /// How long a client may be silent within a request; from 1 ms to ten years.
     pub idle_timeout: Duration,
+    /// Bytes a second that a client has to send within a request, on average over twice
+    /// `idle_timeout`; `None` is without limit.
+    pub min_rate: Option<NonZeroU64>,
     /// Whether GET of an upload is refused.
     pub disable_download: bool,
     /// Whether DELETE is refused, in both protocols.
@@ -102,6 +107,30 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What to log: a list of levels that `EnvFilter` accepts.
     pub log_level: String,
+}
+
+/// A certificate and its key, both in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's own certificate, then the chain.
+    pub cert: PathBuf,
+    /// The private key of the first certificate.
+    pub key: PathBuf,
+}
+
+impl TlsFiles {
+    fn pair(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Self>, ConfigError> {
+        match (cert, key) {
+            (Some(cert), Some(key)) => Ok(Some(Self { cert, key })),
+            (None, None) => Ok(None),
+            (Some(_), None) => {
+                Err(ConfigError::HalfOfTls { given: "tls-cert", missing: "tls-key" })
+            }
+            (None, Some(_)) => {
+                Err(ConfigError::HalfOfTls { given: "tls-key", missing: "tls-cert" })
+            }
+        }
+    }
 }
 
 impl Config {
@@ -132,6 +161,10 @@ impl Config {
             listen: read!(listen, LISTEN),
             base_path: read!(base_path, BASE_PATH),
             public_url: read!(public_url, PUBLIC_URL),
+            tls: TlsFiles::pair(
+                from.read_path_unless_none(typed.tls_cert, file.tls_cert, "server.pem")?,
+                from.read_path_unless_none(typed.tls_key, file.tls_key, "server.key")?,
+            )?,
             behind_proxy: read!(behind_proxy list, PROXIES),
             allow_origin: read!(allow_origin list, ALLOW_ORIGIN),
             cors_credentials: read!(cors_credentials, CORS_CREDENTIALS),
@@ -145,6 +178,7 @@ impl Config {
             max_connections: read!(max_connections, MAX_CONNECTIONS),
             memory_budget: read!(memory_budget, MEMORY_BUDGET),
             idle_timeout: read!(idle_timeout, IDLE_TIMEOUT),
+            min_rate: read!(min_rate, MIN_RATE),
             disable_download: read!(disable_download, DISABLE_DOWNLOAD),
             disable_termination: read!(disable_termination, DISABLE_TERMINATION),
             expire_after: read!(expire_after, EXPIRE_AFTER),

@@ -22,7 +22,7 @@ use crate::{
     merger::{MergeOptions, Merger, Partials, Verify},
     protocol::{Cors, Links, OriginPattern, Proxies, tus::Rules},
     reaper::{Reaper, ReaperOptions},
-    service::{Service, ServiceOptions},
+    service::{Pace, Service, ServiceOptions},
     state::{
         LocalState,
         local::{TrustMark, ledger_path},
@@ -179,7 +179,8 @@ fn service_options(config: &Config) -> Result<ServiceOptions, StartError> {
         download_disabled: config.disable_download,
     };
     let (cors, proxies) = (cors(config)?, Proxies::new(config.behind_proxy.clone()));
-    Ok(ServiceOptions { rules, links, cors, proxies, idle_timeout: config.idle_timeout })
+    let pace = Pace { idle_timeout: config.idle_timeout, min_rate: config.min_rate };
+    Ok(ServiceOptions { rules, links, cors, proxies, pace })
 }
 
 fn cors(config: &Config) -> Result<Cors, StartError> {

@@ -2,7 +2,9 @@
 
 use std::{
     future::ready,
+    net::IpAddr,
     pin::{Pin, pin},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,20 +13,25 @@ use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
 };
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::graceful::GracefulConnection,
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    time,
 };
-use tokio::{net::TcpStream, time};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::{
+    activity::{Activity, Rest, Watched},
+    tls::{self, Tls},
+    wire::Wire,
+};
 use crate::{
     protocol::headers::check_host,
     service::{Aborted, ResponseBody, Service},
 };
 
-/// How long a request's head may take, and how long a connection may be idle between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The read buffer of an HTTP/1.1 connection grows to this at most.
 const READ_BUFFER: usize = 128 * 1024;
 /// HTTP/2 flow control: what one stream may have in flight, and all streams of a connection
@@ -33,27 +40,103 @@ const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 const FRAME_MAX: u32 = 256 * 1024;
 const STREAMS_MAX: u32 = 100;
+/// Bytes of a head on HTTP/2, each header counted with 32 more (RFC 9113 §6.5.2).
+const HEAD_MAX: u32 = 64 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(30);
+/// How long a client may go on after it was told that its idle connection ends.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// What a client is told that speaks cleartext to a port of TLS.
+const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    Content-Type: text/plain; charset=utf-8\r\n\
+    Content-Length: 38\r\n\
+    Connection: close\r\n\r\n\
+    This port speaks TLS: ask with https.\n";
 /// How long to wait before the first bytes are looked at again, and how often: who sends `P` and
 /// stops speaks HTTP/1.1.
 const SNIFF_PAUSE: Duration = Duration::from_millis(5);
 const SNIFFS_MAX: u32 = 40;
 
-/// Serves a connection until it ends; after `stop` only the requests that have begun.
-pub(super) async fn serve(stream: TcpStream, service: Service, stop: CancellationToken) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "no TCP_NODELAY");
+/// Receives every connection, and serves it.
+#[derive(Debug, Clone)]
+pub(super) struct Porter {
+    pub(super) service: Service,
+    /// Without it the port speaks cleartext.
+    pub(super) tls: Option<Arc<Tls>>,
+    /// How long a request's head or a TLS handshake may take, and how long a connection may be idle
+    /// between two requests.
+    pub(super) patience: Duration,
+    /// How long a client may take nothing of an answer.
+    pub(super) stall_max: Duration,
+    pub(super) stop: CancellationToken,
+}
+
+impl Porter {
+    /// The same for a connection that comes from there.
+    pub(super) fn for_peer(&self, peer: IpAddr) -> Self {
+        Self { service: self.service.clone().for_peer(peer), ..self.clone() }
     }
-    let spoken = tokio::select! {
-        spoken = time::timeout(HEAD_TIMEOUT, sniff(&stream)) => spoken,
-        () = stop.cancelled() => return,
-    };
-    match spoken {
-        Ok(Some(Spoken::Http1)) => serve_http1(stream, service, stop).await,
-        Ok(Some(Spoken::Http2)) => serve_http2(stream, service, stop).await,
-        // Nothing came, or it ended before it began.
-        Ok(None) | Err(_) => {}
+
+    /// Serves a connection until it ends; after the stop only the requests that have begun.
+    pub(super) async fn serve(self, stream: TcpStream) {
+        let Self { tls, patience, stop, .. } = &self;
+        let greeted = async {
+            match tls {
+                Some(tls) => self.shake_hands(stream, tls).await,
+                None => self.greet(stream).await,
+            }
+        };
+        let greeted = tokio::select! {
+            greeted = time::timeout(*patience, greeted) => greeted,
+            () = stop.cancelled() => return,
+        };
+        // Nothing came in time, or it ended before it began.
+        let Ok(Some(spoken)) = greeted else { return };
+        match spoken {
+            Greeted::Clear(Spoken::Http1, wire) => self.serve_http1(wire).await,
+            Greeted::Clear(Spoken::Http2, wire) => self.serve_http2(wire).await,
+            Greeted::Tls(Spoken::Http1, stream) => self.serve_http1(stream).await,
+            Greeted::Tls(Spoken::Http2, stream) => self.serve_http2(stream).await,
+        }
     }
+
+    async fn greet(&self, stream: TcpStream) -> Option<Greeted> {
+        let spoken = sniff(&stream).await?;
+        let wire = self.wire(stream);
+        let wire = match spoken {
+            Spoken::Http1 => wire,
+            Spoken::Http2 => wire.reading_ahead(),
+        };
+        Some(Greeted::Clear(spoken, wire))
+    }
+
+    fn wire(&self, stream: TcpStream) -> Wire {
+        Wire::new(stream, self.stall_max, self.stop.clone())
+    }
+
+    async fn shake_hands(&self, stream: TcpStream, tls: &Tls) -> Option<Greeted> {
+        let mut first = [0];
+        stream.peek(&mut first).await.ok().filter(|seen| *seen > 0)?;
+        let [first] = first;
+        let mut wire = self.wire(stream).reading_ahead();
+        if first.is_ascii_uppercase() {
+            // A method, as it seems: its client can be helped. Whether it listens is its affair.
+            let _ = wire.write_all(SPEAK_TLS).await;
+            let _ = wire.shutdown().await;
+            return None;
+        }
+        let shaken = tls.acceptor().accept(wire).await;
+        let stream =
+            shaken.inspect_err(|error| tracing::debug!(%error, "no TLS handshake")).ok()?;
+        let chosen = stream.get_ref().1.alpn_protocol();
+        let spoken = if chosen == Some(tls::H2) { Spoken::Http2 } else { Spoken::Http1 };
+        Some(Greeted::Tls(spoken, Box::new(stream)))
+    }
+}
+
+/// A connection that has said what it wants.
+enum Greeted {
+    Clear(Spoken, Wire),
+    Tls(Spoken, Box<TlsStream<Wire>>),
 }
 
 enum Spoken {
@@ -80,15 +163,77 @@ async fn sniff(stream: &TcpStream) -> Option<Spoken> {
     Some(Spoken::Http1)
 }
 
-async fn serve_http1(stream: TcpStream, service: Service, stop: CancellationToken) {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(READ_BUFFER)
-        // Some clients close their sending side behind the body and still want the answer.
-        .half_close(true);
-    drive(builder.serve_connection(TokioIo::new(stream), Hosted(service)), stop).await;
+impl Porter {
+    async fn serve_http1<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.patience)
+            .max_buf_size(READ_BUFFER)
+            // Some clients close their sending side behind the body and still want the answer.
+            .half_close(true);
+        let connection = builder.serve_connection(TokioIo::new(stream), Hosted(self.service));
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        note(ended);
+    }
+
+    async fn serve_http2<S>(self, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME_MAX)
+            .max_header_list_size(HEAD_MAX)
+            .max_concurrent_streams(STREAMS_MAX)
+            .keep_alive_interval(PING_EVERY);
+        let activity = Activity::begin();
+        let watched = Watched { service: self.service, activity: activity.clone() };
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), watched));
+        let rest = tokio::select! {
+            ended = connection.as_mut() => return note(ended),
+            rest = activity.rest(self.patience, self.stall_max) => Some(rest),
+            () = self.stop.cancelled() => None,
+        };
+        if rest == Some(Rest::Stuck) {
+            tracing::debug!("closed: the client does not take its answers");
+            return;
+        }
+        connection.as_mut().graceful_shutdown();
+        if rest.is_none() {
+            return note(connection.await);
+        }
+        // Requests may have crossed our farewell, and are served. Who neither asks nor leaves, or
+        // is in the middle of a head that never ends, is left.
+        loop {
+            let goodbye = time::timeout(self.patience.min(GOODBYE), connection.as_mut());
+            match goodbye.await {
+                Ok(ended) => return note(ended),
+                Err(_) if activity.is_idle() => return,
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+fn note(ended: Result<(), hyper::Error>) {
+    if let Err(error) = ended {
+        // A client that hangs up is nothing to worry about.
+        tracing::debug!(%error, "connection ended early");
+    }
 }
 
 /// What HTTP/1.1 asks of a head, and hyper leaves to its user: exactly one `Host`.
@@ -105,33 +250,5 @@ impl hyper::service::Service<Request<Incoming>> for Hosted {
             Ok(()) => self.0.call(Request::from_parts(parts, body)),
             Err(problem) => Box::pin(ready(Ok(self.0.refuse_head(&parts, &problem)))),
         }
-    }
-}
-
-async fn serve_http2(stream: TcpStream, service: Service, stop: CancellationToken) {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME_MAX)
-        .max_concurrent_streams(STREAMS_MAX)
-        .keep_alive_interval(PING_EVERY);
-    drive(builder.serve_connection(TokioIo::new(stream), service), stop).await;
-}
-
-/// Serves until the connection ends; after `stop` it ends with the requests that have begun.
-async fn drive(connection: impl GracefulConnection<Error = hyper::Error>, stop: CancellationToken) {
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        // A client that hangs up is nothing to worry about.
-        tracing::debug!(%error, "connection ended early");
     }
 }

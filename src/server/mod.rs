@@ -1,7 +1,10 @@
 //! The socket: accept, limits, drain. The only place that names concrete adapters.
 
+mod activity;
 mod compose;
 mod connection;
+mod tls;
+mod wire;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -12,7 +15,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::compose::House;
+use self::{compose::House, connection::Porter, tls::Tls};
 use crate::{blocking, clock::Stopwatch, config::Config};
 
 /// How long to wait before the next try when the process has no descriptor left for a connection.
@@ -21,6 +24,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How often unused files and buffers are let go.
 const COOL_DOWN_EVERY: Duration = Duration::from_secs(15);
+/// How long a request's head may take at most, and how long a connection may be idle between two
+/// requests, however patient the operator is with bodies.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why the server could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +47,9 @@ pub enum StartError {
         /// Why not.
         error: String,
     },
+    /// The certificate or its key cannot be used.
+    #[error("no TLS: {0}")]
+    Tls(String),
     /// A setting that only its user can judge.
     #[error("{option}: {error}")]
     Setting {
@@ -56,16 +65,22 @@ pub enum StartError {
 pub struct Server {
     listener: TcpListener,
     house: House,
+    tls: Option<Arc<Tls>>,
     config: Config,
 }
 
 impl Server {
-    /// Opens the data directory, then the port.
+    /// Reads certificate and key, opens the data directory, then the port.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
+        let tls = config.tls.clone().map(|files| blocking::run(move || Tls::open(files)));
+        let tls = match tls {
+            Some(opened) => Some(Arc::new(opened.await.map_err(StartError::Tls)?)),
+            None => None,
+        };
         let house = House::build(&config).await?;
         let listen = |error| StartError::Listen { address: config.listen, error };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
-        Ok(Self { listener, house, config })
+        Ok(Self { listener, house, tls, config })
     }
 
     /// The address, with the port that was taken.
@@ -73,14 +88,25 @@ impl Server {
         self.listener.local_addr()
     }
 
+    /// `https` or `http`.
+    pub const fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// A handle to reload with while the server serves.
+    pub fn reloader(&self) -> Reloader {
+        Reloader(self.tls.clone())
+    }
+
     /// Serves until `shutdown` returns, then drains: no new connections, running requests seal what
     /// they received.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, house, config } = self;
+        let Self { listener, house, tls, config } = self;
+        let porter = house.porter(tls, &config);
         let connections = TaskTracker::new();
         let background = house.begin_background();
         tokio::select! {
-            () = accept(&listener, &house, &config, &connections) => {}
+            () = accept(&listener, &porter, &config, &connections) => {}
             () = shutdown => {}
         }
         drop(listener);
@@ -114,14 +140,19 @@ async fn drain(house: &House, connections: &TaskTracker) {
     house.tasks.wait().await;
 }
 
-async fn accept(listener: &TcpListener, house: &House, config: &Config, connections: &TaskTracker) {
+async fn accept(
+    listener: &TcpListener,
+    porter: &Porter,
+    config: &Config,
+    connections: &TaskTracker,
+) {
     let places = Arc::new(Semaphore::new(config.max_connections.get()));
     loop {
         let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
         let (stream, peer) = next_stream(listener).await;
-        let (service, stop) = (house.service.clone().for_peer(peer.ip()), house.stop.clone());
+        let porter = porter.for_peer(peer.ip());
         connections.spawn(async move {
-            connection::serve(stream, service, stop).await;
+            porter.serve(stream).await;
             drop(place);
         });
     }
@@ -139,7 +170,31 @@ async fn next_stream(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
+/// Reads anew what may change while the server serves: certificate and key.
+#[derive(Debug, Clone)]
+pub struct Reloader(Option<Arc<Tls>>);
+
+impl Reloader {
+    /// What cannot be used is logged, and what was in use stays.
+    pub async fn reload(&self) {
+        let Some(tls) = self.0.clone() else {
+            tracing::info!("nothing to reload");
+            return;
+        };
+        match blocking::run(move || tls.reload()).await {
+            Ok(()) => tracing::info!("certificate and key were read again"),
+            Err(error) => tracing::error!(error, "certificate and key stay as they were"),
+        }
+    }
+}
+
 impl House {
+    fn porter(&self, tls: Option<Arc<Tls>>, config: &Config) -> Porter {
+        let patience = config.idle_timeout.min(HEAD_TIMEOUT);
+        let stall_max = config.idle_timeout.saturating_mul(2);
+        Porter { service: self.service.clone(), tls, patience, stall_max, stop: self.stop.clone() }
+    }
+
     /// The reaper, and the hand that closes what nobody uses.
     fn begin_background(&self) -> tokio::task::JoinHandle<()> {
         let reaper = self.reaper();

@@ -1,8 +1,10 @@
-//! A request's body under an idle timeout, and what becomes of the part that nobody wants.
+//! A request's body under an idle timeout and a minimum rate, and what becomes of the part that
+//! nobody wants.
 
 use std::{
     error::Error,
     io::{self, ErrorKind},
+    num::NonZeroU64,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -13,9 +15,10 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
-use tokio::time::{self, Sleep};
+use tokio::time;
 use tokio_util::sync::CancellationToken;
 
+use super::waiting::Waiting;
 use crate::{
     ingest::{Broken, Source},
     protocol::tus::checksum,
@@ -48,7 +51,7 @@ struct Shared {
     checksum: Result<Option<Checksum>, NotAChecksum>,
     /// Read ahead, not handed out yet.
     peeked: Option<Bytes>,
-    idle: Idle,
+    patience: Patience,
     progress: Progress,
     /// Bytes that the form parser took since it last handed something on.
     hoarded: usize,
@@ -64,26 +67,38 @@ enum Progress {
     Over,
 }
 
-/// Armed whenever the body makes us wait; a slow disk does not count.
-struct Idle {
-    timeout: Duration,
-    sleep: Option<Pin<Box<Sleep>>>,
+/// How long a body may make us wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// For its next byte.
+    pub idle_timeout: Duration,
+    /// Bytes a second, on average over twice `idle_timeout`.
+    pub min_rate: Option<NonZeroU64>,
+}
+
+/// Runs whenever the body makes us wait; a slow disk does not count.
+struct Patience {
+    pace: Pace,
+    waiting: Waiting,
+    /// What this window of the average has seen.
+    waited: Duration,
+    bytes: u128,
 }
 
 impl RequestBody {
-    pub(super) fn new<B>(body: B, announced: Option<u64>, idle_timeout: Duration) -> Self
+    pub(super) fn new<B>(body: B, announced: Option<u64>, pace: Pace) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let progress = if body.is_end_stream() { Progress::Over } else { Progress::Untouched };
-        let idle = Idle { timeout: idle_timeout, sleep: None };
+        let patience = Patience::new(pace);
         let body = body.map_err(|error| broken(&*error.into())).boxed_unsync();
         let shared = Shared {
             body,
             checksum: Ok(None),
             peeked: None,
-            idle,
+            patience,
             progress,
             hoarded: 0,
             asked_to_parse: false,
@@ -180,15 +195,18 @@ impl Shared {
         loop {
             match Pin::new(&mut self.body).poll_frame(context) {
                 Poll::Ready(frame) => {
-                    self.idle.sleep = None;
+                    self.patience.end_wait();
                     match frame.map(|frame| frame.map(Frame::into_data)) {
-                        Some(Ok(Ok(bytes))) => return Poll::Ready(Some(Ok(bytes))),
+                        Some(Ok(Ok(bytes))) => {
+                            self.patience.count(bytes.len());
+                            return Poll::Ready(Some(Ok(bytes)));
+                        }
                         Some(Ok(Err(frame))) => self.keep_checksum(frame),
                         Some(Err(broken)) => return self.end(Some(Err(broken))),
                         None => return self.end(None),
                     }
                 }
-                Poll::Pending if self.idle.poll(context).is_ready() => {
+                Poll::Pending if self.patience.poll(context).is_ready() => {
                     return self.end(Some(Err(Broken::Stalled)));
                 }
                 Poll::Pending => return Poll::Pending,
@@ -222,11 +240,39 @@ fn broken(error: &(dyn Error + 'static)) -> Broken {
     Broken::Cut
 }
 
-impl Idle {
+impl Patience {
+    fn new(pace: Pace) -> Self {
+        Self { pace, waiting: Waiting::default(), waited: Duration::ZERO, bytes: 0 }
+    }
+
+    fn window(&self) -> Duration {
+        self.pace.idle_timeout.saturating_mul(2)
+    }
+
+    /// Were there enough bytes for one window?
+    fn is_content(&self) -> bool {
+        self.pace.min_rate.is_none_or(|rate| {
+            self.bytes * 1000 >= u128::from(rate.get()) * self.window().as_millis()
+        })
+    }
+
+    fn end_wait(&mut self) {
+        self.waited = self.waited.saturating_add(self.waiting.end());
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.bytes += u128::try_from(bytes).unwrap_or_default();
+        // A client that was too slow is ended when it makes us wait again, not with bytes at hand.
+        if self.waited >= self.window() && self.is_content() {
+            (self.waited, self.bytes) = (Duration::ZERO, 0);
+        }
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let timeout = self.timeout;
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(time::sleep(timeout)));
-        sleep.as_mut().poll(context)
+        let idle = self.pace.idle_timeout;
+        let left = self.window().saturating_sub(self.waited);
+        let limit = if self.is_content() { idle } else { idle.min(left) };
+        self.waiting.poll(context, limit)
     }
 }
 

@@ -9,16 +9,18 @@ mod response;
 #[cfg(test)]
 mod tests;
 mod tus;
+mod waiting;
 
-use std::{error::Error, fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{error::Error, fmt, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header, request::Parts};
 use http_body::Body;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(crate) use self::waiting::Waiting;
+pub use self::{body::Pace, caller::ClientAddress, refusal::Aborted, response::ResponseBody};
 use self::{body::RequestBody, caller::Caller, refusal::Refusal, response::render};
-pub use self::{caller::ClientAddress, refusal::Aborted, response::ResponseBody};
 use crate::{
     ingest::{Broken, Ingest},
     protocol::{
@@ -41,7 +43,7 @@ pub struct ServiceOptions {
     /// Whose word about a client is taken; it needs [`Service::for_peer`].
     pub proxies: Proxies,
     /// How long a body may make us wait.
-    pub idle_timeout: Duration,
+    pub pace: Pace,
 }
 
 /// Serves both dialects. Clones share everything but who asks.
@@ -106,7 +108,7 @@ impl Service {
             Ok(BodyLength::Exactly(bytes)) => Some(*bytes),
             Ok(BodyLength::Unknown) | Err(_) => None,
         };
-        let body = RequestBody::new(body, announced, self.0.options.idle_timeout);
+        let body = RequestBody::new(body, announced, self.0.options.pace);
         // Counted before it is asked whether the stop is over: else it could end in between.
         let counted = self.0.tasks.token();
         if self.0.closed.is_cancelled() {

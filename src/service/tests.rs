@@ -7,7 +7,7 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{ResponseBody, Service, ServiceOptions};
+use super::{Pace, ResponseBody, Service, ServiceOptions};
 use crate::{
     protocol::{Cors, Links, Proxies, tus::Rules},
     storage::{Failure, Operation},
@@ -15,13 +15,15 @@ use crate::{
     upload::UploadId,
 };
 
+const PACE: Pace = Pace { idle_timeout: Duration::from_secs(5), min_rate: None };
+
 fn options() -> ServiceOptions {
     ServiceOptions {
         rules: Rules::default(),
         links: Links::default(),
         cors: Cors::default(),
         proxies: Proxies::default(),
-        idle_timeout: Duration::from_secs(5),
+        pace: PACE,
     }
 }
 

@@ -1,116 +1,15 @@
-//! The wire: early answers, bad framing, cuts at every byte.
+//! The wire of HTTP/1.1: heads, framing, `Expect`, pipelines.
 
-use std::{
-    io::ErrorKind,
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use crate::{
     client::{Conn, Request},
     random::Random,
-    server::{CHUNK, Server},
+    server::Server,
     tus::{Upload, append, create, create_with, patch, request},
 };
 
-const UNKNOWN: &str = "/files/00000000000000000000000000000000";
 const SOON: Duration = Duration::from_secs(8);
-
-/// Requests that are refused, with a body of 30 MB each.
-fn refused_with_30_mb(server: &Server) -> Vec<(Request, u16)> {
-    let url = Upload::new(server, 100_000_000).url;
-    let short = Upload::new(server, 11).url;
-    let big = vec![7; 30_000_000];
-    vec![
-        (patch(&url, 0, big.clone()).set("Upload-Offset", "x"), 400),
-        (patch(UNKNOWN, 0, big.clone()), 404),
-        (patch(&url, 5, big.clone()), 409),
-        (patch(&url, 0, big.clone()).without("Tus-Resumable"), 412),
-        (patch(&short, 0, big.clone()), 413),
-        (patch(&url, 0, big).set("Content-Type", "text/plain"), 415),
-    ]
-}
-
-// CONN-01: a client that writes everything before it reads.
-// spec: CORE-8
-#[test]
-fn an_early_answer_survives_a_client_that_does_not_listen() {
-    let server = Server::start();
-    for (request, status) in refused_with_30_mb(&server) {
-        let mut connection = server.connect();
-        connection.send(&request);
-        connection.answer("PATCH").refused(status);
-    }
-    assert!(server.uploads().is_empty());
-}
-
-// CONN-01: a client that reads while it writes.
-#[test]
-fn an_early_answer_reaches_a_client_that_listens() {
-    let server = Server::start();
-    for (request, status) in refused_with_30_mb(&server) {
-        server.ask(&request).refused(status);
-    }
-    assert!(server.uploads().is_empty());
-}
-
-// CONN-01: an expired upload.
-// spec: CORE-8
-#[test]
-fn an_early_answer_of_an_expired_upload() {
-    let server = Server::with(&["--expire-after=50ms", "--reap-every=1h"]);
-    let url = Upload::new(&server, 100_000_000).url;
-    thread::sleep(Duration::from_millis(150));
-    let mut connection = server.connect();
-    connection.send(&patch(&url, 0, vec![7; 30_000_000]));
-    connection.answer("PATCH").refused(410);
-}
-
-// CONN-01 for chunks
-// spec: CORE-8
-#[test]
-fn an_early_answer_to_a_chunk() {
-    let server = Server::start();
-    let target = "/upload?hash=0123456789abcdef&index=9&total=2&size=60000000&chunk_size=30000000";
-    let request = Request::new("POST", target).header("Content-Type", "application/octet-stream");
-    let mut connection = server.connect();
-    connection.send(&request.body(vec![7; 30_000_000]));
-    connection.answer("POST").refused(400);
-}
-
-// CONN-02
-// spec: CORE-8
-#[test]
-fn after_a_small_refused_body_the_connection_goes_on() {
-    let server = Server::start();
-    let upload = Upload::hello(&server);
-    let mut connection = server.connect();
-    for _ in 0..10 {
-        connection.ask(&patch(&upload.url, 3, vec![7; 6])).refused(409);
-        assert_eq!(connection.ask(&request("HEAD", &upload.url)).expect(200).offset(), 5);
-    }
-}
-
-// CONN-02
-// spec: CORE-8
-#[test]
-fn who_never_stops_sending_is_hung_up_on() {
-    let server = Server::start();
-    let mut connection = server.begin(&append(UNKNOWN, 0).header("Transfer-Encoding", "chunked"));
-    connection.answer("PATCH").refused(404);
-    let piece = [b"100000\r\n".to_vec(), vec![7; 1 << 20], b"\r\n".to_vec()].concat();
-    let since = Instant::now();
-    for _ in 0..4096 {
-        match connection.try_raw(&piece) {
-            Ok(()) => assert!(since.elapsed() < Duration::from_secs(30), "still reading"),
-            Err(error) => {
-                assert!(!matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock));
-                return;
-            }
-        }
-    }
-    panic!("4 GiB were taken after the answer");
-}
 
 /// Sends the head, waits for 100, sends the rest.
 #[track_caller]
@@ -122,7 +21,7 @@ fn is_asked_to_go_on(connection: &mut Conn, head: &Request, body: &[u8]) -> crat
     connection.answer("PATCH")
 }
 
-// CONN-03
+// rows: CONN-03
 // spec: CORE-9
 #[test]
 fn a_good_patch_is_asked_to_go_on_and_a_bad_one_is_not() {
@@ -150,7 +49,7 @@ fn a_good_patch_is_asked_to_go_on_and_a_bad_one_is_not() {
     server.ask(&strange).expect_one(&[204, 417]);
 }
 
-// CONN-04
+// rows: CONN-04
 #[test]
 fn a_malformed_length_ends_the_connection() {
     let server = Server::start();
@@ -166,7 +65,7 @@ fn a_malformed_length_ends_the_connection() {
     }
 }
 
-// CONN-05
+// rows: CONN-05
 #[test]
 fn a_body_is_never_run_as_a_request() {
     let server = Server::start();
@@ -195,7 +94,7 @@ fn a_body_is_never_run_as_a_request() {
     }
 }
 
-// CONN-06
+// rows: CONN-06
 // spec: CORE-11
 #[test]
 fn of_a_broken_chunked_body_the_whole_part_is_kept() {
@@ -218,7 +117,7 @@ fn of_a_broken_chunked_body_the_whole_part_is_kept() {
     }
 }
 
-// CONN-07
+// rows: CONN-07
 #[test]
 fn an_old_version_of_http_is_served_once() {
     let server = Server::start();
@@ -236,7 +135,32 @@ fn an_old_version_of_http_is_served_once() {
     assert_eq!(upload.offset(), 5);
 }
 
-// CONN-09
+// rows: CONN-08
+#[test]
+fn a_head_that_is_none_is_refused() {
+    let server = Server::start();
+    let upload = Upload::hello(&server);
+    let good = patch(&upload.url, 5, " worl");
+    let head = String::from_utf8(good.wire()).unwrap();
+    let broken = [
+        good.clone().without("Host").wire(),
+        good.clone().header("Host", "piton.test").wire(),
+        good.clone().header("Host", "another.test").wire(),
+        head.replace("Content-Length: 5\r\n", "Content-Length: 5\r\nX-Bare: a\rb\r\n").into(),
+        head.replace("Content-Length: 5\r\n", "Content-Length: 5\r\nX-Nul: a\0b\r\n").into(),
+        head.replace("Content-Length: 5\r\n", "X-Folded: a\r\n b\r\nContent-Length: 5\r\n").into(),
+    ];
+    for wire in broken {
+        let mut connection = server.connect();
+        connection.raw(&wire);
+        let answer = connection.answer("PATCH").expect(400);
+        let rest = connection.closes_within(SOON);
+        assert!(rest.is_empty(), "more than {answer:?}: {}", String::from_utf8_lossy(&rest));
+        assert_eq!(upload.offset(), 5);
+    }
+}
+
+// rows: CONN-09
 #[test]
 fn requests_in_one_segment_are_answered_in_order() {
     let server = Server::start();
@@ -257,7 +181,7 @@ fn requests_in_one_segment_are_answered_in_order() {
     }
 }
 
-// CONN-10
+// rows: CONN-10
 #[test]
 fn segments_do_not_matter() {
     let server = Server::start();
@@ -277,7 +201,7 @@ fn segments_do_not_matter() {
     upload.is_file(&bytes);
 }
 
-// CONN-10
+// rows: CONN-10
 #[test]
 fn unusual_but_legal_requests_are_served() {
     let server = Server::start();
@@ -295,129 +219,8 @@ fn unusual_but_legal_requests_are_served() {
     upload.head().expect(404);
 }
 
-// CONN-12
-// spec: CORE-10, TUS-21
-#[test]
-fn a_body_that_stalls_is_hung_up_on_and_kept() {
-    let server = Server::with(&["--idle-timeout=300ms"]);
-    let bytes = Random::seeded(12).bytes(3 * CHUNK);
-    for sent in [0, 5, CHUNK, 2 * CHUNK + 17] {
-        let upload = Upload::new(&server, bytes.len() as u64);
-        let mut connection = upload.stall(0, bytes.len() as u64, &bytes[..sent]);
-        let since = Instant::now();
-        let said = connection.closes_within(SOON);
-        assert!(said.is_empty(), "{}", String::from_utf8_lossy(&said));
-        assert!(since.elapsed() >= Duration::from_millis(250), "{:?}", since.elapsed());
-        assert_eq!(upload.offset(), sent as u64);
-        assert!(upload.stored() == bytes[..sent]);
-    }
-}
-
-// CONN-12: slow is not stalled.
-#[test]
-fn a_body_that_trickles_is_served() {
-    let server = Server::with(&["--idle-timeout=400ms"]);
-    let upload = Upload::new(&server, 11);
-    let mut connection = server.begin(&append(&upload.url, 0).announcing(11));
-    for byte in b"hello world" {
-        connection.raw([*byte]);
-        thread::sleep(Duration::from_millis(100));
-    }
-    assert_eq!(connection.answer("PATCH").expect(204).offset(), 11);
-    upload.is_file(b"hello world");
-}
-
-/// A PATCH of which only the first `sent` bytes come before FIN.
-#[track_caller]
-fn cut_by_fin(server: &Server, bytes: &[u8], sent: usize) {
-    let upload = Upload::new(server, bytes.len() as u64);
-    let mut connection = upload.stall(0, bytes.len() as u64, &bytes[..sent]);
-    connection.finish();
-    let said = String::from_utf8_lossy(&connection.closes_within(SOON)).into_owned();
-    assert!(!said.contains("204"), "{said}");
-    assert_eq!(upload.offset(), sent as u64);
-    assert!(upload.stored() == bytes[..sent]);
-    upload.patch(sent as u64, &bytes[sent..]).expect(204);
-    upload.is_file(bytes);
-}
-
-// CONN-13
-// spec: CORE-10, TUS-21
-#[test]
-fn a_cut_body_is_kept_to_the_byte() {
-    let server = Server::start();
-    let mut random = Random::seeded(13);
-    let short = random.bytes(100);
-    for sent in [0, 1, 99] {
-        cut_by_fin(&server, &short, sent);
-    }
-    let long = random.bytes(3 * CHUNK + 5);
-    for sent in [CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK] {
-        cut_by_fin(&server, &long, sent);
-    }
-}
-
-// CONN-13
-// spec: TUS-21
-#[test]
-fn a_reset_keeps_what_was_told_and_no_more_than_was_sent() {
-    let server = Server::start();
-    let bytes = Random::seeded(14).bytes(3 * CHUNK + 5);
-    for sent in [0, 1, 99, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK] {
-        let upload = Upload::new(&server, bytes.len() as u64);
-        let told = sent / 2;
-        upload.patch(0, &bytes[..told]).expect(204);
-        let rest = (bytes.len() - told) as u64;
-        upload.stall(told as u64, rest, &bytes[told..sent]).reset();
-        // The request may still be on its way through the server when we are back.
-        thread::sleep(Duration::from_millis(50));
-        let offset = upload.offset() as usize;
-        assert!((told..=sent).contains(&offset), "{told} told, {offset} there, {sent} sent");
-        assert!(upload.stored() == bytes[..offset]);
-        upload.patch(offset as u64, &bytes[offset..]).expect(204);
-        upload.is_file(&bytes);
-    }
-}
-
-// CONN-13
-#[test]
-fn a_small_patch_may_be_cut_at_any_byte() {
-    let server = Server::start();
-    let length = patch("/files/00000000000000000000000000000000", 0, "hello").wire().len();
-    let upload = Upload::new(&server, 5 * length as u64);
-    let mut there = 0;
-    for cut in 0..length {
-        let request = patch(&upload.url, there, "hello");
-        let wire = request.wire();
-        let cut = cut.min(wire.len() - 1);
-        let body = cut.saturating_sub(wire.len() - 5);
-        let mut connection = server.connect();
-        connection.raw(&wire[..cut]);
-        connection.finish();
-        let said = String::from_utf8_lossy(&connection.closes_within(SOON)).into_owned();
-        assert!(!said.contains("204"), "cut at {cut}: {said}");
-        there += body as u64;
-        assert_eq!(upload.offset(), there, "cut at {cut} of {}", wire.len());
-    }
-}
-
-// CONN-14
-#[test]
-fn the_length_decides_and_not_the_last_chunk_mark() {
-    let server = Server::start();
-    let upload = Upload::new(&server, 11);
-    let mut request = append(&upload.url, 0).header("Transfer-Encoding", "chunked");
-    request.body = b"b\r\nhello world\r\n".to_vec();
-    let mut connection = server.begin(&request);
-    connection.finish();
-    let said = String::from_utf8_lossy(&connection.closes_within(SOON)).into_owned();
-    assert!(!said.contains("204"), "{said}");
-    assert_eq!(upload.offset(), 11);
-    upload.patch(11, "").expect(204);
-    upload.is_file(b"hello world");
-}
-
-// CONN-15
+// rows: CONN-15
+// spec: CORE-67
 #[test]
 fn heads_have_limits() {
     let server = Server::start();
@@ -434,34 +237,4 @@ fn heads_have_limits() {
         server.connect().ask(&request).expect(status);
         assert_eq!(upload.offset(), 5);
     }
-}
-
-/// One frame of HTTP/2.
-fn h2_frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(payload.len()).unwrap();
-    [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
-}
-
-// spec: CORE-12
-#[test]
-fn one_port_speaks_both_versions_of_http() {
-    let server = Server::start();
-    let mut connection = server.connect();
-    connection.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    connection.raw(h2_frame(4, 0, 0, &[]));
-    // GET and http are entries of the static table, the path and the host are spelled out.
-    let head = [&b"\x82\x86\x04\x08"[..], b"/healthz", b"\x01\x0a", b"piton.test"].concat();
-    connection.raw(h2_frame(1, 0b101, 1, &head));
-    let answered = loop {
-        let head = connection.take(9).unwrap();
-        let length = usize::from(head[1]) << 8 | usize::from(head[2]);
-        let payload = connection.take(length).unwrap();
-        assert!(![3, 7].contains(&head[3]), "a reset or a farewell: {payload:?}");
-        if head[3] == 1 {
-            break payload;
-        }
-    };
-    // 200 is entry 8.
-    assert_eq!(answered[0], 0x88, "{answered:?}");
-    server.ask(&Request::new("GET", "/healthz")).expect(200);
 }

@@ -27,6 +27,7 @@ pub const CHUNK: usize = 64 * 1024;
 pub struct Server {
     child: Child,
     address: SocketAddr,
+    scheme: String,
     folder: Arc<TempDir>,
     args: Vec<String>,
     log: Arc<Mutex<String>>,
@@ -45,15 +46,15 @@ impl Server {
         all.retain(|_| !args.iter().any(|arg| arg.starts_with("--chunk-size")));
         all.extend(args.iter().map(|&arg| arg.to_owned()));
         let log = Arc::default();
-        let (child, address) = spawn(&folder.path().join("data"), &all, &log);
-        Self { child, address, folder, args: all, log }
+        let (child, scheme, address) = spawn(&folder.path().join("data"), &all, &log);
+        Self { child, address, scheme, folder, args: all, log }
     }
 
     /// Another process with the same options, on the same data folder.
     pub fn beside(&self) -> Self {
         let (folder, args, log) = (Arc::clone(&self.folder), self.args.clone(), Arc::default());
-        let (child, address) = spawn(&self.data(), &args, &log);
-        Self { child, address, folder, args, log }
+        let (child, scheme, address) = spawn(&self.data(), &args, &log);
+        Self { child, address, scheme, folder, args, log }
     }
 
     /// No file can grow any more, as on a full disk. The limit is the process's own, which answers
@@ -75,6 +76,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What its first line said that it speaks: `http` or `https`.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
     }
 
     /// The folder that holds everything.
@@ -162,6 +168,18 @@ impl Server {
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
     }
 
+    /// Tells it to reload, and waits until it says `done`.
+    #[track_caller]
+    pub fn sighup(&self, done: &str) {
+        let before = self.log().matches(done).count();
+        let _ = kill_process(Pid::from_child(&self.child), Signal::HUP);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while self.log().matches(done).count() == before {
+            assert!(Instant::now() < deadline, "it never said {done:?}: {}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Kills it as a power cut would, but for the page cache.
     pub fn kill_9(&mut self) {
         self.child.kill().unwrap();
@@ -198,7 +216,7 @@ impl Server {
 
     /// Starts it again on the same folder, once it has ended.
     pub fn start_again(&mut self) {
-        let (child, address) = spawn(&self.data(), &self.args, &self.log);
+        let (child, _, address) = spawn(&self.data(), &self.args, &self.log);
         self.child = child;
         self.address = address;
     }
@@ -225,7 +243,7 @@ pub fn run(args: &[&str]) -> (ExitStatus, String) {
     (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-fn spawn(data: &Path, args: &[String], log: &Arc<Mutex<String>>) -> (Child, SocketAddr) {
+fn spawn(data: &Path, args: &[String], log: &Arc<Mutex<String>>) -> (Child, String, SocketAddr) {
     // Who ignores the signal sees the error of a write beyond the limit of `fill_disk`.
     let mut child = Command::new("/bin/sh")
         .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_piton")])
@@ -249,12 +267,13 @@ fn spawn(data: &Path, args: &[String], log: &Arc<Mutex<String>>) -> (Child, Sock
         let _ = stdout.read_to_end(&mut Vec::new());
     });
     let line = first_line.recv_timeout(Duration::from_secs(20)).unwrap_or_default();
-    let Some(address) = line.trim_end().strip_prefix("piton listening on http://") else {
+    let place = line.trim_end().strip_prefix("piton listening on ");
+    let Some((scheme, address)) = place.and_then(|place| place.split_once("://")) else {
         let _ = child.kill();
         let _ = child.wait();
         panic!("its first line was {line:?}; its log:\n{}", log.lock().unwrap());
     };
-    (child, address.trim_end_matches('/').parse().unwrap())
+    (child, scheme.to_owned(), address.trim_end_matches('/').parse().unwrap())
 }
 
 fn keep_log(stderr: ChildStderr, log: Arc<Mutex<String>>) {

@@ -106,6 +106,18 @@ fn a_list_climbs_through_the_layers() {
 }
 
 #[test]
+fn an_optional_path_climbs_through_the_layers() {
+    let climbs_to = |said: Said| said.flag("--tls-key=key").resolve().unwrap().tls.unwrap().cert;
+    let file = || Said::default().file("tls-cert = 'file'");
+    let variable = || file().variable("PITON_TLS_CERT", "variable");
+    assert_eq!(climbs_to(file()), PathBuf::from("file"));
+    assert_eq!(climbs_to(variable()), PathBuf::from("variable"));
+    assert_eq!(climbs_to(variable().flag("--tls-cert=flag")), PathBuf::from("flag"));
+    let off = file().variable("PITON_TLS_KEY", "none").flag("--tls-cert=none");
+    assert_eq!(off.resolve().unwrap().tls, None);
+}
+
+#[test]
 fn a_flag_without_a_value_is_true() {
     assert!(Said::default().flag("--verify-on-merge").resolve().unwrap().verify_on_merge);
 }

@@ -55,6 +55,8 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("memory-budget", "4095KiB", "is less than 4MiB"),
     ("idle-timeout", "0s", "is less than 1ms"),
     ("idle-timeout", "30", "time unit needed"),
+    ("min-rate", "0", "is less than 1"),
+    ("min-rate", "2GiB", "is more than 1GiB"),
     ("expire-after", "0s", "is less than 1ms"),
     ("expire-after", "11years", "is more than 3652 days"),
     ("expire-after", "18446744073709551615s1000ms", "is longer than 20 characters"),
@@ -107,7 +109,8 @@ fn check(message: &str, place: &str, reason: &str, name: &str) {
 fn every_option_that_can_be_wrong_is_tried() {
     for name in names() {
         let tried = WRONG.iter().any(|(known, ..)| *known == name);
-        let any_path_will_do = ["data-dir", "config"].contains(&name.as_str());
+        let any_path_will_do =
+            ["data-dir", "config", "tls-cert", "tls-key"].contains(&name.as_str());
         assert!(tried || any_path_will_do, "{name} has no wrong value in the table");
     }
 }
@@ -155,6 +158,14 @@ fn a_file_that_cannot_be_read_is_named_with_who_named_it() {
 fn an_empty_folder_name_is_refused() {
     let message = Said::default().flag("--data-dir=").message();
     assert!(message.contains("--data-dir: \"\" is not a path"), "{message}");
+}
+
+#[test]
+fn half_of_tls_is_refused() {
+    for (given, missing) in [("tls-cert", "tls-key"), ("tls-key", "tls-cert")] {
+        let message = Said::default().flag(format!("--{given}=a.pem")).message();
+        assert!(message.contains(&format!("{given} is set while {missing} is none")), "{message}");
+    }
 }
 
 #[test]

@@ -54,6 +54,7 @@ impl Problem {
             P::NotFound
             | P::MalformedPath
             | P::UriTooLong
+            | P::HeadTooLarge
             | P::UnsupportedVersion
             | P::UnknownUpload
             | P::Gone
@@ -82,6 +83,7 @@ impl Problem {
             P::NotFound => "Nothing is found under this path.",
             P::MalformedPath => "The path has a '%' that two hex digits do not follow.",
             P::UriTooLong => "The query is too long.",
+            P::HeadTooLarge => "The request has too many header fields.",
             P::UnsupportedVersion => "Send the header Tus-Resumable: 1.0.0, once.",
             P::UnknownUpload => "There is no such upload. Begin a new one.",
             P::Gone => "The upload has expired or cannot be continued. Begin a new one.",

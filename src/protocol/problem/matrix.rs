@@ -26,6 +26,7 @@ fn request_examples() -> Vec<Problem> {
         P::NotFound,
         P::MalformedPath,
         P::UriTooLong,
+        P::HeadTooLarge,
         P::MethodNotAllowed { allow: "POST, OPTIONS".to_owned() },
         P::UnsupportedVersion,
         P::UnknownUpload,

@@ -32,6 +32,8 @@ pub enum Problem {
     MalformedPath,
     /// A query above [`QUERY_BYTES_MAX`](super::chunks::QUERY_BYTES_MAX).
     UriTooLong,
+    /// More header fields than are taken.
+    HeadTooLarge,
     /// A path of ours that does not know the method.
     MethodNotAllowed {
         /// The `Allow` header: methods, comma-separated.

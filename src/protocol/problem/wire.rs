@@ -43,6 +43,7 @@ impl Problem {
             | P::ChunkTooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             P::UriTooLong => StatusCode::URI_TOO_LONG,
             P::RangeNotSatisfiable { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+            P::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             P::UnsupportedMediaType { .. } | P::UnsupportedEncoding => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
@@ -65,6 +66,7 @@ impl Problem {
             P::NotFound => "not-found",
             P::MalformedPath => "malformed-path",
             P::UriTooLong => "uri-too-long",
+            P::HeadTooLarge => "head-too-large",
             P::MethodNotAllowed { .. } => "method-not-allowed",
             P::UnsupportedVersion => "unsupported-version",
             P::UnknownUpload => "unknown-upload",
@@ -113,6 +115,7 @@ impl Problem {
             P::NotFound => "No such path",
             P::MalformedPath => "Malformed path",
             P::UriTooLong => "Query too long",
+            P::HeadTooLarge => "Too many header fields",
             P::MethodNotAllowed { .. } => "Method not allowed",
             P::UnsupportedVersion => "Unsupported tus version",
             P::UnknownUpload => "Unknown upload",
@@ -181,6 +184,7 @@ impl Problem {
             P::NotFound
             | P::MalformedPath
             | P::UriTooLong
+            | P::HeadTooLarge
             | P::UnknownUpload
             | P::Gone
             | P::UnsupportedMediaType { .. }
@@ -247,6 +251,7 @@ impl Problem {
             P::NotFound
             | P::MalformedPath
             | P::UriTooLong
+            | P::HeadTooLarge
             | P::MethodNotAllowed { .. }
             | P::UnsupportedVersion
             | P::UnknownUpload
