@@ -469,7 +469,13 @@ impl Held {
         let before = record.pending().and_then(|pending| pending.before.live_end(part));
         match record.live_end(part).max(before) {
             None => self.storage().remove_part(self.id(), part)?,
-            Some(end) => self.storage().open_part(self.id(), part)?.truncate(end)?,
+            Some(end) => {
+                let blob = self.storage().open_part(self.id(), part)?;
+                // A file that was about to be taken by a final upload may not have come.
+                if blob.size()? >= end {
+                    blob.truncate(end)?;
+                }
+            }
         }
         Ok(())
     }

@@ -215,7 +215,13 @@ impl Merger {
     ) -> Result<(), MergeError> {
         let parts = record.manifest().parts().map(|parts| parts.ids.clone()).unwrap_or_default();
         for _ in 0..ATTEMPTS {
-            let taken = self.take_first(id, &parts).await?;
+            let taken = match self.take_first(id, &parts).await {
+                Ok(taken) => taken,
+                Err(MergeError::Hold(HoldError::Unknown | HoldError::Expired)) => {
+                    return self.end(id).await.map(|_| ());
+                }
+                Err(error) => return Err(error),
+            };
             let mut at = taken;
             for part in parts.iter().skip(usize::from(taken > 0)) {
                 let pieces = match self.pieces_of(part).await {
@@ -245,8 +251,11 @@ impl Merger {
         parts: &[UploadId],
     ) -> Result<u64, MergeError> {
         let taken = self.look(id).await?.current.record.taken();
-        if taken > 0 || self.options.partials == Partials::Keep {
-            return self.taken_bytes(id, taken).await;
+        if taken > 0 && self.has_come(id, taken).await? {
+            return Ok(taken);
+        }
+        if taken == 0 && self.options.partials == Partials::Keep {
+            return Ok(0);
         }
         let Some((first, rest)) = parts.split_first() else { return Ok(0) };
         if rest.contains(first) {
@@ -266,17 +275,10 @@ impl Merger {
     }
 
     /// A file that was about to be taken when the process died may still be the partial upload's.
-    async fn taken_bytes(self: &Arc<Self>, id: &UploadId, taken: u64) -> Result<u64, MergeError> {
-        if taken == 0 {
-            return Ok(0);
-        }
+    async fn has_come(self: &Arc<Self>, id: &UploadId, taken: u64) -> Result<bool, HoldError> {
         let held = self.holds.take(id, Manner::Asking).await?;
         let size = blocking::run(move || Ok::<_, HoldError>(held.open_joined()?.size()?)).await?;
-        if size >= taken {
-            Ok(taken)
-        } else {
-            Err(HoldError::Damaged("its beginning".into()).into())
-        }
+        Ok(size >= taken)
     }
 
     async fn take_complete(self: &Arc<Self>, part: &UploadId) -> Result<Held, MergeError> {

@@ -176,7 +176,9 @@ fn where_nothing_is_handed_out_get_is_no_method() {
 fn where_nobody_deletes_delete_is_no_method() {
     let server = Server::with(&["--disable-termination"]);
     let options = server.ask(&Request::new("OPTIONS", "/files/")).expect(204);
-    assert_eq!(options.needs("Tus-Extension"), "creation,creation-with-upload,expiration");
+    let offered = "creation,creation-with-upload,creation-defer-length,expiration,checksum,\
+                   checksum-trailer,concatenation,concatenation-unfinished";
+    assert_eq!(options.needs("Tus-Extension"), offered);
     let (half, whole) = (Upload::hello(&server), Upload::finished(&server));
     for upload in [&half, &whole] {
         let before = upload.state();

@@ -24,33 +24,14 @@ impl Problem {
             P::InvalidParameter { name, why } => format!("The parameter {name} is invalid: {why}."),
             P::MalformedMultipart { why } => format!("The multipart body cannot be used: {why}."),
             P::MalformedJson { why } => format!("The JSON body cannot be used: {why}."),
-            P::DigestMismatch { algorithm, index, .. } => format!(
-                "The {algorithm} digests of chunk {index} differ; nothing was stored. Resend it."
-            ),
-            P::UploadMetadataMismatch { field, stored: Some(stored), given } => {
-                format!("The upload was begun with {field} {stored}, not {given}.")
-            }
-            P::UploadMetadataMismatch { field, stored: None, given } => {
-                format!("The upload was begun without {field}; it cannot be {given} now.")
-            }
-            P::ChunkTooLong { expected } => {
-                format!("This chunk has {expected} bytes; the body is longer.")
-            }
-            P::BodyTooShort { expected, actual } => {
-                format!("This chunk has {expected} bytes, the body {actual}. Send the whole chunk.")
-            }
             P::RangeNotSatisfiable { length } => {
                 format!("The file has {length} bytes, and none of them are in that range.")
             }
-            P::ChunksMissing { missing, total: Some(total) } => {
-                format!(
-                    "{} of {total} chunks are missing; upload them, then merge.",
-                    missing.count()
-                )
-            }
-            P::ChunksMissing { total: None, .. } => {
-                "Chunks are missing, and the length of the file is not known yet.".to_owned()
-            }
+            P::DigestMismatch { .. }
+            | P::UploadMetadataMismatch { .. }
+            | P::ChunkTooLong { .. }
+            | P::BodyTooShort { .. }
+            | P::ChunksMissing { .. } => self.chunk_detail(),
             P::NotFound
             | P::MalformedPath
             | P::UriTooLong
@@ -74,6 +55,35 @@ impl Problem {
             | P::ShuttingDown
             | P::DiskFull
             | P::Storage => self.fixed_detail().to_owned(),
+        }
+    }
+
+    /// The sentences of the chunk flow that need data; empty for the others.
+    fn chunk_detail(&self) -> String {
+        match self {
+            P::DigestMismatch { algorithm, index, .. } => format!(
+                "The {algorithm} digests of chunk {index} differ; nothing was stored. Resend it."
+            ),
+            P::UploadMetadataMismatch { field, stored: Some(stored), given } => {
+                format!("The upload was begun with {field} {stored}, not {given}.")
+            }
+            P::UploadMetadataMismatch { field, stored: None, given } => {
+                format!("The upload was begun without {field}; it cannot be {given} now.")
+            }
+            P::ChunkTooLong { expected } => {
+                format!("This chunk has {expected} bytes; the body is longer.")
+            }
+            P::BodyTooShort { expected, actual } => {
+                format!("This chunk has {expected} bytes, the body {actual}. Send the whole chunk.")
+            }
+            P::ChunksMissing { missing, total: Some(total) } => {
+                let count = missing.count();
+                format!("{count} of {total} chunks are missing; upload them, then merge.")
+            }
+            P::ChunksMissing { total: None, .. } => {
+                "Chunks are missing, and the length of the file is not known yet.".to_owned()
+            }
+            _ => String::new(),
         }
     }
 
