@@ -89,29 +89,4 @@ impl Held {
         drop(self.open_joined()?);
         self.commit([Fact::Promised], self.durability().of_answer())
     }
-
-    /// The whole file of a complete upload; `None` where it lies in several parts.
-    pub fn only_part(&self) -> Option<PartId> {
-        let record = self.record();
-        let part = record.chunks().get(ChunkIndex::ZERO)?.part;
-        let total = record.layout().total()?;
-        let whole = record.chunks().iter().all(|(_, sealed)| sealed.part == part);
-        (whole && record.is_complete() && part.first == ChunkIndex::ZERO && total.get() > 0)
-            .then_some(part)
-    }
-
-    /// Makes the file of a complete partial upload the beginning of this final one. The intent is
-    /// written down first: whoever finds it and the bytes in part 0 knows that they came.
-    pub fn take_file_of(&mut self, partial: &mut Self, length: u64) -> Result<(), HoldError> {
-        let Some(part) = partial.only_part() else { return Ok(()) };
-        self.promise()?;
-        let flush = self.durability().of_finish();
-        partial.storage().open_part(partial.id(), part)?.truncate(length)?;
-        self.commit([Fact::Taken { length }], flush)?;
-        let into = PartId::new(ChunkIndex::ZERO);
-        partial.doubt();
-        partial.tail = None;
-        self.storage().give_part((partial.id(), part), (self.id(), into), flush)?;
-        Ok(())
-    }
 }

@@ -74,7 +74,7 @@ impl Merger {
 
     /// Could these parts be put together, whatever their length? Blocks.
     pub fn readiness(&self, parts: &[UploadId]) -> Result<Readiness, HoldError> {
-        Ok(self.survey(parts, 0)?.0)
+        Ok(self.survey(parts)?.0)
     }
 
     /// Can this final upload be put together? Blocks.
@@ -147,10 +147,7 @@ impl Merger {
     /// Also names the first part that is in progress.
     fn survey_of(&self, record: &Record) -> Result<(Readiness, Option<UploadId>), HoldError> {
         let Some(parts) = record.manifest().parts() else { return Err(HoldError::Unknown) };
-        let taken = record.taken();
-        // Whose file was taken is gone.
-        let rest = parts.ids.get(usize::from(taken > 0)..).unwrap_or_default();
-        let (readiness, open) = self.survey(rest, taken)?;
+        let (readiness, open) = self.survey(&parts.ids)?;
         let chunks_max = record.layout().chunk_size().get().saturating_mul(JOINED_CHUNKS_MAX);
         match (readiness, self.options.max_size) {
             (Readiness::Ready(sum) | Readiness::Waiting(Some(sum)), Some(max)) if sum > max => {
@@ -165,12 +162,8 @@ impl Merger {
         }
     }
 
-    fn survey(
-        &self,
-        parts: &[UploadId],
-        taken: u64,
-    ) -> Result<(Readiness, Option<UploadId>), HoldError> {
-        let (mut open, mut sum) = (None, Some(taken));
+    fn survey(&self, parts: &[UploadId]) -> Result<(Readiness, Option<UploadId>), HoldError> {
+        let (mut open, mut sum) = (None, Some(0_u64));
         for id in parts {
             let part = match self.holds.look(id) {
                 Ok(look) => look.current.record,
@@ -215,9 +208,8 @@ impl Merger {
     ) -> Result<(), MergeError> {
         let parts = record.manifest().parts().map(|parts| parts.ids.clone()).unwrap_or_default();
         for _ in 0..ATTEMPTS {
-            let taken = self.take_first(id, &parts).await?;
-            let mut at = taken;
-            for part in parts.iter().skip(usize::from(taken > 0)) {
+            let mut at = 0;
+            for part in &parts {
                 let pieces = match self.pieces_of(part).await {
                     Ok(pieces) => pieces,
                     Err(MergeError::Hold(HoldError::Unknown | HoldError::Expired)) => {
@@ -235,48 +227,6 @@ impl Merger {
             }
         }
         Err(HoldError::Busy.into())
-    }
-
-    /// Under [`Partials::Consume`] the first part's file becomes the beginning of the final one.
-    /// Says how many bytes it brought, now or before a restart.
-    async fn take_first(
-        self: &Arc<Self>,
-        id: &UploadId,
-        parts: &[UploadId],
-    ) -> Result<u64, MergeError> {
-        let taken = self.look(id).await?.current.record.taken();
-        if taken > 0 || self.options.partials == Partials::Keep {
-            return self.taken_bytes(id, taken).await;
-        }
-        let Some((first, rest)) = parts.split_first() else { return Ok(0) };
-        if rest.contains(first) {
-            return Ok(0);
-        }
-        let mut partial = self.take_complete(first).await?;
-        let mut held = self.holds.take(id, Manner::Asking).await?;
-        let taken = blocking::run(move || -> Result<u64, HoldError> {
-            held.ensure_alive()?;
-            let length = partial.record().layout().length().map_or(0, Length::get);
-            if length > 0 {
-                held.take_file_of(&mut partial, length)?;
-            }
-            Ok(held.record().taken())
-        });
-        Ok(taken.await?)
-    }
-
-    /// A file that was about to be taken when the process died may still be the partial upload's.
-    async fn taken_bytes(self: &Arc<Self>, id: &UploadId, taken: u64) -> Result<u64, MergeError> {
-        if taken == 0 {
-            return Ok(0);
-        }
-        let held = self.holds.take(id, Manner::Asking).await?;
-        let size = blocking::run(move || Ok::<_, HoldError>(held.open_joined()?.size()?)).await?;
-        if size >= taken {
-            Ok(taken)
-        } else {
-            Err(HoldError::Damaged("its beginning".into()).into())
-        }
     }
 
     async fn take_complete(self: &Arc<Self>, part: &UploadId) -> Result<Held, MergeError> {

@@ -1,5 +1,7 @@
 //! Finishing on request: once, whole, and never in anybody's way.
 
+mod joining;
+
 use std::sync::Arc;
 
 use tokio::task::JoinSet;

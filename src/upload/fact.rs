@@ -57,12 +57,6 @@ pub enum Fact {
     },
     /// The length is known now.
     Length(Length),
-    /// The file that the first partial upload was is now this final upload's, with so many bytes
-    /// of it.
-    Taken {
-        /// Bytes at the start of part 0 that are there.
-        length: u64,
-    },
     /// A client was told that this final upload completes by itself.
     Promised,
     /// All bytes of the partial uploads lie in part 0, in order. Their chunks have no digests yet.

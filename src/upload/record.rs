@@ -92,7 +92,6 @@ pub struct Record {
     tail: Option<(ChunkIndex, u64, Sha256Digest)>,
     pending: Option<Pending>,
     promised: bool,
-    taken: u64,
     merging: Option<(FinalName, Option<DigestForm>)>,
     finished: Option<Finished>,
 }
@@ -119,7 +118,6 @@ impl Record {
             tail: None,
             pending: None,
             promised: false,
-            taken: 0,
             merging: None,
             finished: None,
             manifest,
@@ -169,11 +167,6 @@ impl Record {
     /// Was a client told that this final upload completes by itself?
     pub const fn is_promised(&self) -> bool {
         self.promised
-    }
-
-    /// Bytes of part 0 that came with the first partial upload's file.
-    pub const fn taken(&self) -> u64 {
-        self.taken
     }
 
     /// The name under which it is about to appear, or has appeared.
@@ -231,13 +224,10 @@ impl Record {
         self.chunks.iter_from(part.first).filter(|(_, c)| c.part == part).map(|(i, _)| i).last()
     }
 
-    /// The end of the last sealed chunk in a part, in bytes from the part's start, or of what a
-    /// final upload begins with; `None` if the part is nobody's.
+    /// The end of the last sealed chunk in a part, in bytes from the part's start; `None` if the
+    /// part is nobody's.
     pub fn live_end(&self, part: PartId) -> Option<u64> {
-        let Some(last) = self.last_in(part) else {
-            let grows = self.promised && part == PartId::new(ChunkIndex::ZERO);
-            return grows.then_some(self.taken);
-        };
+        let last = self.last_in(part)?;
         let start = self.place(last, part).ok()?;
         Some(start.saturating_add(self.chunks.get(last)?.length))
     }
@@ -285,7 +275,6 @@ impl Record {
                 self.ensure_settled()?;
                 self.relocate(*chunk, *into)?;
             }
-            Fact::Taken { length } => self.taken = *length,
             Fact::Promised => self.promised = true,
             Fact::Joined => {
                 self.join()?;

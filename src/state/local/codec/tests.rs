@@ -55,7 +55,6 @@ fn fact() -> impl Strategy<Value = Fact> {
         (chunk(), part()).prop_map(|(chunk, into)| Fact::Absorbed { chunk, into }),
         length().prop_map(Fact::Length),
         Just(Fact::Touched),
-        any::<u64>().prop_map(|length| Fact::Taken { length }),
         Just(Fact::Promised),
         Just(Fact::Joined),
         (chunk(), digest()).prop_map(|(chunk, digest)| Fact::Digested { chunk, digest }),
