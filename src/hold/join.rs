@@ -12,6 +12,8 @@ use crate::{
 
 /// Bytes that are copied between two looks at who else wants the upload.
 const STEP: u64 = 8 * 1024 * 1024;
+/// Files of one upload that are open at once.
+const OPEN_MAX: usize = 64;
 
 /// Consecutive bytes of a complete upload, in one open part. They stay readable when the upload is
 /// deleted meanwhile.
@@ -47,18 +49,27 @@ impl Piece {
 }
 
 impl Held {
-    /// The bytes of a complete upload, in order.
-    pub fn pieces(&self) -> Result<Vec<Piece>, HoldError> {
+    /// The bytes of a complete upload from `from` on, where a piece ended, in order: those of as
+    /// many files as may be open at once; none behind the end.
+    pub fn pieces(&self, from: u64) -> Result<Vec<Piece>, HoldError> {
         let record = self.record();
         let mut pieces: Vec<(PartId, u64, u64)> = Vec::new();
+        let mut start = 0_u64;
         for (chunk, sealed) in record.chunks().iter() {
+            let before = start < from;
+            start = start.saturating_add(sealed.length);
+            if before || sealed.length == 0 {
+                continue;
+            }
             let place = record.place(chunk, sealed.part).map_err(law)?;
+            let full = pieces.len() == OPEN_MAX;
             match pieces.last_mut() {
                 Some((part, at, length))
                     if *part == sealed.part && at.saturating_add(*length) == place =>
                 {
                     *length = length.saturating_add(sealed.length);
                 }
+                _ if full => break,
                 _ => pieces.push((sealed.part, place, sealed.length)),
             }
         }
@@ -66,7 +77,7 @@ impl Held {
             let blob = self.storage().open_part(self.id(), part)?;
             Ok(Piece { blob, at, length })
         };
-        pieces.into_iter().filter(|(.., length)| *length > 0).map(open).collect()
+        pieces.into_iter().map(open).collect()
     }
 
     /// The part that a final upload grows in.

@@ -11,18 +11,18 @@ use crate::{
 };
 
 /// Bytes of the partial uploads; together no multiple of the chunk size.
-const SIZES: [usize; 3] = [6, 9, 4];
+pub(super) const SIZES: [usize; 3] = [6, 9, 4];
 
-fn piece(index: usize) -> Vec<u8> {
+pub(super) fn piece(index: usize) -> Vec<u8> {
     content(SIZES[index], u8::try_from(index + 1).unwrap())
 }
 
-fn whole() -> Vec<u8> {
+pub(super) fn whole() -> Vec<u8> {
     (0..SIZES.len()).flat_map(piece).collect()
 }
 
 /// A partial upload of the piece, with so many bytes of it.
-async fn partial(bench: &Bench, index: usize, there: usize) -> UploadId {
+pub(super) async fn partial(bench: &Bench, index: usize, there: usize) -> UploadId {
     let length = Some(Length::new(len(&piece(index))).unwrap());
     let (metadata, concatenation) = (String::new(), Some(Concatenation::Partial));
     let new = NewUpload { length, metadata, filename: None, media_type: None, concatenation };
@@ -31,7 +31,7 @@ async fn partial(bench: &Bench, index: usize, there: usize) -> UploadId {
     created.id
 }
 
-async fn partials(bench: &Bench) -> Vec<UploadId> {
+pub(super) async fn partials(bench: &Bench) -> Vec<UploadId> {
     let mut ids = Vec::new();
     for (index, size) in SIZES.into_iter().enumerate() {
         ids.push(partial(bench, index, size).await);
@@ -39,13 +39,13 @@ async fn partials(bench: &Bench) -> Vec<UploadId> {
     ids
 }
 
-async fn join(bench: &Bench, ids: &[UploadId]) -> Result<CreatedFinal, IngestError> {
+pub(super) async fn join(bench: &Bench, ids: &[UploadId]) -> Result<CreatedFinal, IngestError> {
     let parts = Parts { header: "final;".to_owned(), ids: ids.to_vec() };
     let (metadata, filename) = (String::new(), Some("world.txt".to_owned()));
     bench.ingest.concatenate(NewFinal { parts, metadata, filename, media_type: None }).await
 }
 
-async fn finished(bench: &Bench, id: &UploadId) -> Option<Finished> {
+pub(super) async fn finished(bench: &Bench, id: &UploadId) -> Option<Finished> {
     bench.ingest.status(id).await.ok()?.record.finished().cloned()
 }
 
