@@ -114,15 +114,12 @@ async fn asks_again(
     let nothing_failed = recover(&mut bench, restarts).await;
     assert!(!nothing_failed || joined.is_ok(), "{what}: {joined:?}");
     let consumes = setup.partials == Partials::Consume;
-    let file = match &joined {
+    let file = joined.as_ref().ok().map(|created| created.id.clone());
+    if let Some(file) = &file {
         // What a client was told to wait for is finished whenever somebody looks.
-        Ok(created) => {
-            bench.ingest.head(&created.id).await.unwrap_or_else(|e| panic!("{what}: {e}"));
-            bench.settle().await;
-            Some(created.id.clone())
-        }
-        Err(_) => None,
-    };
+        bench.ingest.head(file).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        bench.settle().await;
+    }
     if file.is_none() || !consumes {
         for (index, id) in ids.iter().enumerate() {
             let head = bench.ingest.head(id).await;
@@ -130,12 +127,11 @@ async fn asks_again(
             assert_eq!(head.offset.get(), len(&piece(index)), "{what}: {joined:?}");
         }
     }
-    let file = match file {
-        Some(file) => file,
-        None => {
-            let again = join(&bench, &ids).await;
-            again.unwrap_or_else(|error| panic!("{what}: {joined:?}: {error}")).id
-        }
+    let file = if let Some(file) = file {
+        file
+    } else {
+        let again = join(&bench, &ids).await;
+        again.unwrap_or_else(|error| panic!("{what}: {joined:?}: {error}")).id
     };
     bench.settle().await;
     assert_eq!(bench.download(&file).await, whole(), "{what}");
