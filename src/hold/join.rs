@@ -12,6 +12,8 @@ use crate::{
 
 /// Bytes that are copied between two looks at who else wants the upload.
 const STEP: u64 = 8 * 1024 * 1024;
+/// Files of one upload that are open at once.
+const OPEN_MAX: usize = 64;
 
 /// Consecutive bytes of a complete upload, in one open part. They stay readable when the upload is
 /// deleted meanwhile.
@@ -52,18 +54,27 @@ impl Piece {
 }
 
 impl Held {
-    /// The bytes of a complete upload, in order.
-    pub fn pieces(&self) -> Result<Vec<Piece>, HoldError> {
+    /// The bytes of a complete upload from `from` on, where a piece ended, in order: those of as
+    /// many files as may be open at once; none behind the end.
+    pub fn pieces(&self, from: u64) -> Result<Vec<Piece>, HoldError> {
         let record = self.record();
         let mut pieces: Vec<(PartId, u64, u64)> = Vec::new();
+        let mut start = 0_u64;
         for (chunk, sealed) in record.chunks().iter() {
+            let before = start < from;
+            start = start.saturating_add(sealed.length);
+            if before || sealed.length == 0 {
+                continue;
+            }
             let place = record.place(chunk, sealed.part).map_err(law)?;
+            let full = pieces.len() == OPEN_MAX;
             match pieces.last_mut() {
                 Some((part, at, length))
                     if *part == sealed.part && at.saturating_add(*length) == place =>
                 {
                     *length = length.saturating_add(sealed.length);
                 }
+                _ if full => break,
                 _ => pieces.push((sealed.part, place, sealed.length)),
             }
         }
@@ -71,7 +82,7 @@ impl Held {
             let blob = self.storage().open_part(self.id(), part)?;
             Ok(Piece { blob, at, length, reserved: false })
         };
-        pieces.into_iter().filter(|(.., length)| *length > 0).map(open).collect()
+        pieces.into_iter().map(open).collect()
     }
 
     /// The part that a final upload grows in.
@@ -93,30 +104,5 @@ impl Held {
         }
         drop(self.open_joined()?);
         self.commit([Fact::Promised], self.durability().of_answer())
-    }
-
-    /// The whole file of a complete upload; `None` where it lies in several parts.
-    pub fn only_part(&self) -> Option<PartId> {
-        let record = self.record();
-        let part = record.chunks().get(ChunkIndex::ZERO)?.part;
-        let total = record.layout().total()?;
-        let whole = record.chunks().iter().all(|(_, sealed)| sealed.part == part);
-        (whole && record.is_complete() && part.first == ChunkIndex::ZERO && total.get() > 0)
-            .then_some(part)
-    }
-
-    /// Makes the file of a complete partial upload the beginning of this final one. The intent is
-    /// written down first: whoever finds it and the bytes in part 0 knows that they came.
-    pub fn take_file_of(&mut self, partial: &mut Self, length: u64) -> Result<(), HoldError> {
-        let Some(part) = partial.only_part() else { return Ok(()) };
-        self.promise()?;
-        let flush = self.durability().of_finish();
-        partial.storage().open_part(partial.id(), part)?.truncate(length)?;
-        self.commit([Fact::Taken { length }], flush)?;
-        let into = PartId::new(ChunkIndex::ZERO);
-        partial.doubt();
-        partial.tail = None;
-        self.storage().give_part((partial.id(), part), (self.id(), into), flush)?;
-        Ok(())
     }
 }

@@ -38,10 +38,6 @@ impl Held {
         self.cut_leftovers()?;
         self.drop_unreadable()?;
         let suspicious = self.record().epoch() < self.trust_epoch();
-        if suspicious && self.record().taken() > 0 && self.durability() == Durability::None {
-            // Nobody can tell whether the taken bytes are the right ones, and nobody has others.
-            return self.commit([Fact::Expired], Flush::Lazy);
-        }
         if suspicious {
             self.drop_unverified()?;
             self.check_tail()?;
@@ -275,8 +271,12 @@ impl Held {
         self.commit_found([sealed], Flush::Lazy)
     }
 
-    /// Removes parts that no fact names and cuts dead ends.
+    /// Removes parts that no fact names and cuts dead ends. What a final upload has so far is named
+    /// by none: whoever puts it together goes on behind it, or writes it anew.
     fn cut_leftovers(&mut self) -> Result<(), HoldError> {
+        if self.record().manifest().parts().is_some() && self.record().phase() == Phase::Receiving {
+            return Ok(());
+        }
         let mut ends: BTreeMap<PartId, u64> = BTreeMap::new();
         for (chunk, sealed) in self.record().chunks().iter() {
             let place = self.record().place(chunk, sealed.part).map_err(law)?;

@@ -199,12 +199,14 @@ impl House {
     fn begin_background(&self) -> tokio::task::JoinHandle<()> {
         let reaper = self.reaper();
         let (holds, stop): (_, CancellationToken) = (self.holds.clone(), self.stop.clone());
+        let merger = self.merger.clone();
         tokio::spawn(async move {
             let cooling = async {
                 loop {
                     time::sleep(COOL_DOWN_EVERY).await;
                     let holds = holds.clone();
                     blocking::run(move || holds.cool_down()).await;
+                    merger.look_again().await;
                 }
             };
             tokio::select! {

@@ -138,17 +138,6 @@ impl Storage for LocalStorage {
         Ok(Box::new(file))
     }
 
-    fn give_part(
-        &self,
-        (giver, part): (&UploadId, PartId),
-        (taker, name): (&UploadId, PartId),
-        flush: Flush,
-    ) -> io::Result<()> {
-        let from = self.part(giver, part);
-        self.put(taker, |folder| durable::place(&from, &child(folder, &name.to_string())))?;
-        self.flush_folder(taker, flush)
-    }
-
     fn open_part(&self, id: &UploadId, part: PartId) -> io::Result<Box<dyn Blob>> {
         Ok(Box::new(LocalFile::open(&self.part(id, part))?))
     }

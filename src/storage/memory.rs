@@ -76,20 +76,6 @@ impl Storage for MemoryStorage {
         Ok(Box::new(self.blob(&file, Access::ReadWrite)))
     }
 
-    fn give_part(
-        &self,
-        (giver, part): (&UploadId, PartId),
-        (taker, name): (&UploadId, PartId),
-        _flush: Flush,
-    ) -> io::Result<()> {
-        let now = (self.0.now)();
-        let mut content = self.content();
-        let file = content.part(giver, part)?;
-        content.uploads.entry(giver.clone()).or_default().at(now).remove(&part);
-        content.uploads.entry(taker.clone()).or_default().at(now).insert(name, file);
-        Ok(())
-    }
-
     fn open_part(&self, id: &UploadId, part: PartId) -> io::Result<Box<dyn Blob>> {
         let file = self.content().part(id, part)?;
         Ok(Box::new(self.blob(&file, Access::ReadWrite)))

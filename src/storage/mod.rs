@@ -118,15 +118,6 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// first.
     fn create_part(&self, id: &UploadId, part: PartId, flush: Flush) -> io::Result<Box<dyn Blob>>;
 
-    /// Gives a part to another upload, whose part of that name, if any, it replaces. With
-    /// [`Flush::Durable`] the new name is on the disk when the call returns.
-    fn give_part(
-        &self,
-        from: (&UploadId, PartId),
-        to: (&UploadId, PartId),
-        flush: Flush,
-    ) -> io::Result<()>;
-
     /// A part that is there, for reading and writing; `NotFound` if it is not.
     fn open_part(&self, id: &UploadId, part: PartId) -> io::Result<Box<dyn Blob>>;
 

@@ -58,12 +58,6 @@ pub enum Fact {
     },
     /// The length is known now.
     Length(Length),
-    /// The file that the first partial upload was is now this final upload's, with so many bytes
-    /// of it.
-    Taken {
-        /// Bytes at the start of part 0 that are there.
-        length: u64,
-    },
     /// The part of this complete partial upload is about to be the beginning of a final one's, too:
     /// from now on nothing is written to it or cut off it here.
     Lent {

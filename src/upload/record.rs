@@ -94,7 +94,6 @@ pub struct Record {
     pending: Option<Pending>,
     promised: bool,
     lent: Option<(PartId, UploadId)>,
-    taken: u64,
     merging: Option<(FinalName, Option<DigestForm>)>,
     finished: Option<Finished>,
 }
@@ -122,7 +121,6 @@ impl Record {
             pending: None,
             promised: false,
             lent: None,
-            taken: 0,
             merging: None,
             finished: None,
             manifest,
@@ -185,11 +183,6 @@ impl Record {
         self.promised
     }
 
-    /// Bytes of part 0 that came with the first partial upload's file.
-    pub const fn taken(&self) -> u64 {
-        self.taken
-    }
-
     /// The name under which it is about to appear, or has appeared.
     pub const fn merging(&self) -> Option<&FinalName> {
         match &self.merging {
@@ -245,13 +238,10 @@ impl Record {
         self.chunks.iter_from(part.first).filter(|(_, c)| c.part == part).map(|(i, _)| i).last()
     }
 
-    /// The end of the last sealed chunk in a part, in bytes from the part's start, or of what a
-    /// final upload begins with; `None` if the part is nobody's.
+    /// The end of the last sealed chunk in a part, in bytes from the part's start; `None` if the
+    /// part is nobody's.
     pub fn live_end(&self, part: PartId) -> Option<u64> {
-        let Some(last) = self.last_in(part) else {
-            let grows = self.promised && part == PartId::new(ChunkIndex::ZERO);
-            return grows.then_some(self.taken);
-        };
+        let last = self.last_in(part)?;
         let start = self.place(last, part).ok()?;
         Some(start.saturating_add(self.chunks.get(last)?.length))
     }
@@ -299,7 +289,6 @@ impl Record {
                 self.ensure_settled()?;
                 self.relocate(*chunk, *into)?;
             }
-            Fact::Taken { length } => self.taken = *length,
             Fact::Lent { part, to } => self.lent = Some((*part, to.clone())),
             Fact::Promised => self.promised = true,
             Fact::Joined => {

@@ -17,8 +17,6 @@ pub enum Operation {
     Adopt,
     /// `Storage::create_part`
     CreatePart,
-    /// `Storage::give_part`
-    GivePart,
     /// `Storage::open_part`
     OpenPart,
     /// `Storage::parts`

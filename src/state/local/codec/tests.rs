@@ -55,7 +55,6 @@ fn fact() -> impl Strategy<Value = Fact> {
         (chunk(), part()).prop_map(|(chunk, into)| Fact::Absorbed { chunk, into }),
         length().prop_map(Fact::Length),
         Just(Fact::Touched),
-        any::<u64>().prop_map(|length| Fact::Taken { length }),
         (part(), any::<[u8; 16]>())
             .prop_map(|(part, id)| Fact::Lent { part, to: UploadId::from_random(id) }),
         Just(Fact::Promised),
