@@ -108,12 +108,15 @@ impl Body for ResponseBody {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut self.0 {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(Frame::data).map(Ok)),
-            Kind::File { blocks, left } => blocks.poll_recv(context).map(|block| {
-                let block = block?;
-                if let Ok(bytes) = &block {
+            Kind::File { blocks, left } => blocks.poll_recv(context).map(|block| match block {
+                Some(Ok(bytes)) => {
                     *left = left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                    Some(Ok(Frame::data(bytes)))
                 }
-                Some(block.map(Frame::data))
+                Some(Err(error)) => Some(Err(error)),
+                // The sender gave up. On HTTP/2 a plain end would look as if that were all.
+                None if *left > 0 => Some(Err(io::ErrorKind::UnexpectedEof.into())),
+                None => None,
             }),
         }
     }
@@ -133,5 +136,35 @@ impl Body for ResponseBody {
             Kind::File { left, .. } => *left,
         };
         SizeHint::with_exact(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// Found by review: on HTTP/2 a file whose sender had given up looked like a whole one.
+    // spec: CORE-66
+    #[tokio::test]
+    async fn a_file_that_breaks_off_does_not_end_as_if_it_were_whole() {
+        let (sender, blocks) = mpsc::channel(AHEAD);
+        let mut body = ResponseBody(Kind::File { blocks, left: 11 });
+        sender.send(Ok(Bytes::from_static(b"hello"))).await.unwrap();
+        drop(sender);
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "hello");
+        let broken = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(broken.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn a_whole_file_ends_properly() {
+        let (sender, blocks) = mpsc::channel(AHEAD);
+        let mut body = ResponseBody(Kind::File { blocks, left: 5 });
+        sender.send(Ok(Bytes::from_static(b"hello"))).await.unwrap();
+        drop(sender);
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "hello");
+        assert!(body.frame().await.is_none());
     }
 }
