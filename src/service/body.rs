@@ -285,6 +285,10 @@ impl Source for RequestBody {
         self.announced
     }
 
+    fn excuse(&mut self, span: Duration) {
+        self.lock().patience.waiting.excuse(span);
+    }
+
     fn checksum(&self) -> Result<Option<Checksum>, NotAChecksum> {
         self.lock().checksum.clone()
     }
