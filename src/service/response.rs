@@ -22,9 +22,6 @@ use crate::{
 /// Blocks of a file that are read ahead of a client.
 const AHEAD: usize = 1;
 
-/// How long a client may leave a block of a file lying.
-const STALL_MAX: Duration = Duration::from_mins(1);
-
 /// The status of tus for a wrong checksum.
 const CHECKSUM_MISMATCH: u16 = 460;
 
@@ -48,26 +45,35 @@ impl ResponseBody {
         Self(Kind::Whole(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty())))
     }
 
-    /// Pieces of a finished file, read block by block as fast as the client takes them.
-    pub(super) fn file(download: Download, pieces: Vec<Piece>, tasks: &TaskTracker) -> Self {
+    /// Pieces of a finished file, read block by block as fast as the client takes them. It breaks
+    /// off where the client leaves a block lying for `stall_max`.
+    pub(super) fn file(
+        download: Download,
+        pieces: Vec<Piece>,
+        (tasks, stall_max): (&TaskTracker, Duration),
+    ) -> Self {
         let left = pieces.iter().map(Piece::len).fold(0, u64::saturating_add);
         if left == 0 {
             return Self::empty();
         }
         let (sender, blocks) = mpsc::channel(AHEAD);
         // Ends early where the client is gone, or does not read any more.
-        tasks.spawn(async move { send_all(download, pieces, &Blocks(sender)).await });
+        let takers = Blocks { sender, stall_max };
+        tasks.spawn(async move { send_all(download, pieces, &takers).await });
         Self(Kind::File { blocks, left })
     }
 }
 
 /// Where blocks go.
-struct Blocks(mpsc::Sender<io::Result<Bytes>>);
+struct Blocks {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    stall_max: Duration,
+}
 
 impl Blocks {
     /// `None` where nobody takes it.
     async fn send(&self, block: io::Result<Bytes>) -> Option<()> {
-        let sent = time::timeout(STALL_MAX, self.0.send(block)).await;
+        let sent = time::timeout(self.stall_max, self.sender.send(block)).await;
         matches!(sent, Ok(Ok(()))).then_some(())
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Pace, ResponseBody, Service, ServiceOptions};
@@ -208,4 +208,25 @@ async fn a_slow_disk_makes_no_client_too_slow() {
     bench.faults.release();
     assert_eq!(sent.await.unwrap().unwrap().status(), 204);
     assert_eq!(bench.download(&id).await, bytes);
+}
+
+/// Found by review: the operator's patience with clients was not that of downloads.
+// spec: CORE-66
+#[tokio::test]
+async fn a_download_waits_for_its_client_as_long_as_the_operator_says() {
+    let bench = Bench::memory_with(|setup| setup.chunk_size = 1 << 20);
+    let bytes = content(1 << 20, 5);
+    let id = bench.create(Some(1 << 20)).await;
+    bench.push(&id, 0, &bytes).await.unwrap();
+    for (idle, whole) in [(Duration::from_millis(50), false), (Duration::from_secs(9), true)] {
+        let mut options = options();
+        options.pace.idle_timeout = idle;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let service = Service::new(bench.ingest.clone(), options, tasks, stop);
+        let request = Request::get(format!("/files/{id}")).body(Full::<Bytes>::default()).unwrap();
+        let answer = service.answer(request).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let got = answer.into_body().collect().await;
+        assert_eq!(got.is_ok_and(|got| got.to_bytes() == bytes), whole, "{idle:?}");
+    }
 }
