@@ -337,7 +337,7 @@ impl Held {
         Ok(())
     }
 
-    fn write_down_activity(&mut self) -> Result<(), HoldError> {
+    pub(super) fn write_down_activity(&mut self) -> Result<(), HoldError> {
         let flush = self.durability().of_answer();
         let promise = match &self.tail {
             Some(tail) if flush == Flush::Durable => {

@@ -293,12 +293,13 @@ impl Appender {
     fn take_back(mut self, end: End, failure: Option<IngestError>) -> Appended {
         let changed = self.at != self.begin || self.held.record().pending().is_some();
         let undone = if changed { self.held.take_back(&self.before, self.begin) } else { Ok(()) };
+        let told = if undone.is_ok() { self.held.record() } else { &self.before };
         Appended {
             offset: self.begin,
             end,
             fate: Fate::TakenBack,
             length: self.before.layout().length(),
-            deadline: self.held.deadline_of(&self.before),
+            deadline: self.held.deadline_of(told),
             finished: self.before.finished().cloned(),
             failure: undone.err().map(IngestError::from).or(failure),
         }

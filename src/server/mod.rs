@@ -191,7 +191,7 @@ impl Reloader {
 impl House {
     fn porter(&self, tls: Option<Arc<Tls>>, config: &Config) -> Porter {
         let patience = config.idle_timeout.min(HEAD_TIMEOUT);
-        let stall_max = config.idle_timeout.saturating_mul(2);
+        let stall_max = self.service.pace().stall_max();
         Porter { service: self.service.clone(), tls, patience, stall_max, stop: self.stop.clone() }
     }
 
