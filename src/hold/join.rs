@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     storage::Blob,
-    upload::{ChunkIndex, Fact, PartId},
+    upload::{ChunkIndex, Fact, PartId, UploadId},
 };
 
 /// Bytes that are copied between two looks at who else wants the upload.
@@ -83,6 +83,47 @@ impl Held {
             Ok(Piece { blob, at, length, reserved: false })
         };
         pieces.into_iter().map(open).collect()
+    }
+
+    /// Begins the part that a final upload grows in anew: as the file of its first partial upload,
+    /// where that can be lent, else empty. Says how many bytes it has.
+    ///
+    /// A lent file grows behind the end that the lender's ledger knows; that it is lent is written
+    /// down first, so that the lender never writes to it or cuts it from then on. It is lent to one
+    /// final upload only, since only one can go on behind its end.
+    pub fn begin_joined(&mut self, first: &mut Self) -> Result<u64, HoldError> {
+        let joined = PartId::new(ChunkIndex::ZERO);
+        self.storage().remove_part(self.id(), joined)?;
+        let (Some(part), Some(length)) =
+            (first.lendable(self.id()), first.record().layout().length())
+        else {
+            return Ok(0);
+        };
+        let flush = self.durability().of_answer();
+        if first.record().lent().is_none() {
+            first.commit_found([Fact::Lent { part, to: self.id().clone() }], flush)?;
+        }
+        let lent = self.storage().lend_part((first.id(), part), (self.id(), joined), flush);
+        if let Err(error) = lent {
+            // Some file systems cannot; the bytes are copied then.
+            tracing::debug!(id = %self.id(), %error, "could not share the file of the first part");
+            return Ok(0);
+        }
+        Ok(length.get())
+    }
+
+    /// Forgets what was joined so far.
+    pub fn discard_joined(&self) -> Result<(), HoldError> {
+        Ok(self.storage().remove_part(self.id(), PartId::new(ChunkIndex::ZERO))?)
+    }
+
+    /// The one part of a complete partial upload, where nobody else has got it yet.
+    fn lendable(&self, to: &UploadId) -> Option<PartId> {
+        let record = self.record();
+        let part = record.chunks().get(ChunkIndex::ZERO)?.part;
+        let whole = record.chunks().iter().all(|(_, sealed)| sealed.part == part);
+        let free = record.lent().is_none_or(|lent| *lent == (part, to.clone()));
+        (whole && free && record.is_complete()).then_some(part)
     }
 
     /// The part that a final upload grows in.

@@ -255,8 +255,15 @@ impl Merger {
     ) -> Result<(), MergeError> {
         let parts = record.manifest().parts().map(|parts| parts.ids.clone()).unwrap_or_default();
         for _ in 0..ATTEMPTS {
-            let mut at = 0;
-            for part in &parts {
+            let lent = match self.begin_joined(id, &parts).await {
+                Ok(lent) => lent,
+                Err(MergeError::Hold(HoldError::Unknown | HoldError::Expired)) => {
+                    return self.end(id).await.map(|_| ());
+                }
+                Err(error) => return Err(error),
+            };
+            let mut at = lent;
+            for part in parts.iter().skip(usize::from(lent > 0)) {
                 match self.append_part(id, part, at).await? {
                     Some(end) => at = end,
                     None => break,
@@ -267,6 +274,26 @@ impl Merger {
             }
         }
         Err(HoldError::Busy.into())
+    }
+
+    /// Begins with the file of the first part, where it can be lent; says how many bytes that are.
+    async fn begin_joined(
+        self: &Arc<Self>,
+        id: &UploadId,
+        parts: &[UploadId],
+    ) -> Result<u64, MergeError> {
+        let Some(first) = parts.first() else { return Ok(0) };
+        let mut partial = self.take_complete(first).await?;
+        let mut held = self.holds.take(id, Manner::Asking).await?;
+        let verify = self.options.verify;
+        blocking::run(move || {
+            held.ensure_alive()?;
+            if verify == Verify::Everything {
+                publish::verify(&mut partial)?;
+            }
+            Ok(held.begin_joined(&mut partial)?)
+        })
+        .await
     }
 
     /// Adds a whole part at `at`, a few of its files at a time. `None`: begin anew.
@@ -361,8 +388,9 @@ impl Merger {
             if flush == Flush::Durable
                 && let Err(error) = part.sync()
             {
-                // A failed fsync is final: none of these bytes is believed any more.
-                part.truncate(0).map_err(HoldError::Io)?;
+                // A failed fsync is final: none of these bytes is believed any more. Not cut: they
+                // may be those of the first part, too.
+                held.discard_joined()?;
                 return Err(HoldError::Io(error).into());
             }
             let declared = held.record().layout().length();

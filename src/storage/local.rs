@@ -138,6 +138,17 @@ impl Storage for LocalStorage {
         Ok(Box::new(file))
     }
 
+    fn lend_part(
+        &self,
+        (lender, part): (&UploadId, PartId),
+        (borrower, name): (&UploadId, PartId),
+        flush: Flush,
+    ) -> io::Result<()> {
+        let from = self.part(lender, part);
+        self.put(borrower, |folder| durable::link(&from, &child(folder, &name.to_string())))?;
+        self.flush_folder(borrower, flush)
+    }
+
     fn open_part(&self, id: &UploadId, part: PartId) -> io::Result<Box<dyn Blob>> {
         Ok(Box::new(LocalFile::open(&self.part(id, part))?))
     }

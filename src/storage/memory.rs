@@ -76,6 +76,22 @@ impl Storage for MemoryStorage {
         Ok(Box::new(self.blob(&file, Access::ReadWrite)))
     }
 
+    fn lend_part(
+        &self,
+        (lender, part): (&UploadId, PartId),
+        (borrower, name): (&UploadId, PartId),
+        _flush: Flush,
+    ) -> io::Result<()> {
+        let now = (self.0.now)();
+        let mut content = self.content();
+        let file = content.part(lender, part)?;
+        if content.part(borrower, name).is_ok() {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        content.uploads.entry(borrower.clone()).or_default().at(now).insert(name, file);
+        Ok(())
+    }
+
     fn open_part(&self, id: &UploadId, part: PartId) -> io::Result<Box<dyn Blob>> {
         let file = self.content().part(id, part)?;
         Ok(Box::new(self.blob(&file, Access::ReadWrite)))

@@ -118,6 +118,15 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// first.
     fn create_part(&self, id: &UploadId, part: PartId, flush: Flush) -> io::Result<Box<dyn Blob>>;
 
+    /// Gives a part to another upload, too: both have one file from now on. `AlreadyExists` if the
+    /// other has a part of that name; an error also where the file system knows no such thing.
+    fn lend_part(
+        &self,
+        from: (&UploadId, PartId),
+        to: (&UploadId, PartId),
+        flush: Flush,
+    ) -> io::Result<()>;
+
     /// A part that is there, for reading and writing; `NotFound` if it is not.
     fn open_part(&self, id: &UploadId, part: PartId) -> io::Result<Box<dyn Blob>>;
 

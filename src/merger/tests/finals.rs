@@ -2,8 +2,10 @@
 
 use super::joining::{SIZES, finished, join, partial, partials, piece, whole};
 use crate::{
+    durable::Durability,
     hold::HoldError,
     ingest::IngestError,
+    lock::Manner,
     merger::Verify,
     storage::{Failure, Operation},
     testing::{Bench, Script, chunk, chunk_put, content, part},
@@ -174,4 +176,64 @@ async fn a_part_in_many_files_is_opened_a_few_at_a_time() {
     drop(held);
     let file = join(&bench, &[id.clone(), id]).await.unwrap().id;
     assert_eq!(bench.download(&file).await, bytes.repeat(2));
+}
+
+#[tokio::test]
+async fn the_file_of_the_first_part_is_lent_once_and_never_cut_or_written_again() {
+    for mut bench in [Bench::memory(), Bench::local()] {
+        let ids = partials(&bench).await;
+        let file = join(&bench, &ids).await.unwrap().id;
+        let again = join(&bench, &ids).await.unwrap().id;
+        bench.settle().await;
+        let lent = bench.storage().part_size(&ids[0], part(0)).unwrap();
+        let total: usize = SIZES.iter().sum();
+        assert_eq!(lent, Some(total as u64), "the first part has grown to be the file");
+
+        // Whoever compares ledger and parts finds more bytes than the ledger knows, and leaves them.
+        bench.reopen().await;
+        assert_eq!(bench.head(&ids[0]).await, piece(0).len() as u64);
+        assert_eq!(bench.download(&file).await, whole());
+
+        // What is lost of the part comes anew, in a file of its own.
+        let mut held = bench.holds.take(&ids[0], Manner::Asking).await.unwrap();
+        let last = held.record().chunks().iter().last().unwrap().0;
+        held.drop_chunks(&[last]).unwrap();
+        drop(held);
+        bench.reopen().await;
+        let at = bench.head(&ids[0]).await;
+        assert!(at < piece(0).len() as u64);
+        let wrong = vec![0xff; piece(0).len() - usize::try_from(at).unwrap()];
+        bench.push(&ids[0], at, &wrong).await.unwrap();
+        assert_eq!(bench.download(&file).await, whole());
+
+        let mut held = bench.holds.take(&ids[0], Manner::Asking).await.unwrap();
+        let all: Vec<_> = held.record().chunks().iter().map(|(chunk, _)| chunk).collect();
+        held.drop_chunks(&all).unwrap();
+        drop(held);
+        assert_eq!(bench.head(&ids[0]).await, 0);
+        bench.push(&ids[0], 0, &wrong).await.unwrap();
+        for id in [&file, &again] {
+            assert_eq!(bench.download(id).await, whole());
+        }
+        bench.ingest.terminate(&ids[0]).await.unwrap();
+        bench.ingest.terminate(&again).await.unwrap();
+        assert_eq!(bench.download(&file).await, whole());
+    }
+}
+
+#[tokio::test]
+async fn a_file_whose_flush_fails_is_not_cut_where_it_is_the_part_s_too() {
+    let bench = Bench::local_with(|setup| setup.durability = Durability::Complete);
+    let ids = partials(&bench).await;
+    for nth in 1..=2 {
+        bench.faults.fail(Operation::Sync, nth, Failure::Device);
+        assert!(join(&bench, &ids).await.is_err());
+        bench.faults.clear();
+        bench.settle().await;
+        for (n, id) in ids.iter().enumerate() {
+            assert_eq!(bench.head(id).await, piece(n).len() as u64);
+        }
+    }
+    let file = join(&bench, &ids).await.unwrap().id;
+    assert_eq!(bench.download(&file).await, whole());
 }
