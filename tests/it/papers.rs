@@ -1,8 +1,16 @@
 //! What the papers say and what the program does.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+    process::Command,
+};
 
-use crate::server::run;
+use crate::{
+    server::{Server, run},
+    session::{Block, Session, blocks, not_installed},
+};
 
 fn paper(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -84,6 +92,58 @@ fn the_readme_names_no_option_that_is_not_there() {
 fn the_readme_is_read_in_one_sitting() {
     let lines = paper("README.md").lines().count();
     assert!(lines <= 200, "{lines} lines");
+}
+
+/// Says so, and is `true`, where a session cannot be run here.
+fn cannot_run(programs: &[&str]) -> bool {
+    let missing = not_installed(programs);
+    if let Some(program) = missing {
+        // Not with a macro: those are silent in a test that passes.
+        let _ = writeln!(io::stderr(), "skipped: {program} is not installed");
+    }
+    missing.is_some()
+}
+
+fn curl_speaks_http2() -> bool {
+    let version = Command::new("curl").arg("--version").output().unwrap();
+    String::from_utf8_lossy(&version.stdout).contains("HTTP2")
+}
+
+// spec: TUS-105, TUS-106
+#[test]
+fn the_page_about_tus_shows_what_happens() {
+    if cannot_run(&["bash", "curl", "openssl", "python3"]) {
+        return;
+    }
+    let page = paper("docs/tus.md");
+    let mut blocks = blocks(&page);
+    assert!(blocks.len() > 20, "{} blocks", blocks.len());
+    if !curl_speaks_http2() {
+        let _ = writeln!(io::stderr(), "skipped in part: this curl does not speak HTTP/2");
+        blocks.retain(|block| !block.text.contains("--http2"));
+    }
+    Session::begin().prints_what_it_says("docs/tus.md", &blocks);
+}
+
+#[test]
+fn the_readme_shows_what_happens() {
+    if cannot_run(&["bash", "curl", "sha256sum"]) {
+        return;
+    }
+    let shown: Vec<Block> = blocks(&paper("README.md"))
+        .into_iter()
+        .filter(|block| !block.text.starts_with("cargo "))
+        .collect();
+    assert_eq!(shown.len(), 2);
+    let mut session = Session::begin();
+    session.serve("127.0.0.1:8080", Server::with(&["--chunk-size=8MiB"]));
+    for block in &shown {
+        let printed = session.run(block);
+        let lines: Vec<&str> = printed.lines().filter(|line| !line.is_empty()).collect();
+        let [.., stored, sent] = lines[..] else { panic!("{printed}") };
+        assert!(sent.len() == 67 && sent.ends_with("  -"), "{printed}");
+        assert_eq!(stored, sent, "{printed}");
+    }
 }
 
 #[test]
