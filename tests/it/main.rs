@@ -39,7 +39,6 @@ mod crash;
 mod crash_concat;
 mod cross;
 mod drain;
-mod http2;
 mod model;
 mod papers;
 mod proxies;
