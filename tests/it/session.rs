@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use crate::server::Server;
 
 /// How long one block may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Stands for anything within a line.
 const ANYTHING: char = '…';
 /// Stands behind what a block printed.
