@@ -115,6 +115,10 @@ impl Session {
             .args(["-c", "exec bash --noprofile --norc 2>&1"])
             .current_dir(folder.path())
             .env("LC_ALL", "C")
+            // Neither settings of whoever runs the tests nor a proxy come in between.
+            .env("HOME", folder.path())
+            .env("NO_PROXY", "*")
+            .env("no_proxy", "*")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
