@@ -79,7 +79,7 @@ impl Held {
             let tail_end = own.map(|tail| tail.base.saturating_add(tail.length));
             match before.live_end(*part).max(tail_end) {
                 None => self.storage().remove_part(self.id(), *part)?,
-                Some(end) if end < *size => {
+                Some(end) if end < *size && !before.is_shared(*part) => {
                     self.storage().open_part(self.id(), *part)?.truncate(end)?;
                 }
                 Some(_) => {}

@@ -20,6 +20,8 @@ pub struct Piece {
     blob: Box<dyn Blob>,
     at: u64,
     length: u64,
+    /// Was room asked for? Once is enough: asking again walks over all that is there.
+    reserved: bool,
 }
 
 impl Piece {
@@ -34,7 +36,10 @@ impl Piece {
         let mut done = target.share(&*self.blob, self.at, at, self.length);
         if done == 0 {
             done = self.length.min(STEP);
-            target.reserve(at..at.saturating_add(self.length));
+            if !self.reserved {
+                target.reserve(at..at.saturating_add(self.length));
+                self.reserved = true;
+            }
             copy_range(&*self.blob, self.at, done, |bytes, distance| {
                 target.write_at(bytes, at.saturating_add(distance))
             })?;
@@ -64,7 +69,7 @@ impl Held {
         }
         let open = |(part, at, length)| {
             let blob = self.storage().open_part(self.id(), part)?;
-            Ok(Piece { blob, at, length })
+            Ok(Piece { blob, at, length, reserved: false })
         };
         pieces.into_iter().filter(|(.., length)| *length > 0).map(open).collect()
     }

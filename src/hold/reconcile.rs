@@ -230,7 +230,13 @@ impl Held {
         let Some(part) = self.record().chunks().get(chunk).map(|sealed| sealed.part) else {
             return Ok(());
         };
-        if self.record().last_in(part) == Some(chunk) {
+        let record = self.record();
+        if record.is_shared(part) {
+            // Its bytes are another's, too. As a part of nobody they would look like a tail.
+            if record.chunks().iter().filter(|(_, sealed)| sealed.part == part).nth(1).is_none() {
+                self.storage().remove_part(self.id(), part)?;
+            }
+        } else if record.last_in(part) == Some(chunk) {
             let place = self.record().place(chunk, part).map_err(law)?;
             let blob = open_for_append(self.storage(), self.id(), part)?;
             if let Some(blob) = blob.filter(|blob| blob.size().is_ok_and(|size| size > place)) {

@@ -6,6 +6,7 @@ use super::{
     chunk_table::{ChunkTable, SealedChunk},
     digest::{CompositeDigest, DigestForm, Sha256Digest},
     fact::{Fact, Stamped},
+    id::UploadId,
     layout::{Layout, LayoutError},
     manifest::Manifest,
     name::FinalName,
@@ -92,6 +93,7 @@ pub struct Record {
     tail: Option<(ChunkIndex, u64, Sha256Digest)>,
     pending: Option<Pending>,
     promised: bool,
+    lent: Option<(PartId, UploadId)>,
     taken: u64,
     merging: Option<(FinalName, Option<DigestForm>)>,
     finished: Option<Finished>,
@@ -119,6 +121,7 @@ impl Record {
             tail: None,
             pending: None,
             promised: false,
+            lent: None,
             taken: 0,
             merging: None,
             finished: None,
@@ -164,6 +167,17 @@ impl Record {
     /// The request with a checksum that was not accepted yet.
     pub const fn pending(&self) -> Option<&Pending> {
         self.pending.as_ref()
+    }
+
+    /// The part whose bytes belong to a final upload, too, and which one that is.
+    pub const fn lent(&self) -> Option<&(PartId, UploadId)> {
+        self.lent.as_ref()
+    }
+
+    /// Must this part be neither written to nor cut, because another upload has its bytes, too?
+    pub fn is_shared(&self, part: PartId) -> bool {
+        let borrowed = self.manifest.parts().is_some() && part.first == ChunkIndex::ZERO;
+        borrowed || self.lent.as_ref().is_some_and(|(lent, _)| *lent == part)
     }
 
     /// Was a client told that this final upload completes by itself?
@@ -286,6 +300,7 @@ impl Record {
                 self.relocate(*chunk, *into)?;
             }
             Fact::Taken { length } => self.taken = *length,
+            Fact::Lent { part, to } => self.lent = Some((*part, to.clone())),
             Fact::Promised => self.promised = true,
             Fact::Joined => {
                 self.join()?;
