@@ -24,6 +24,7 @@ mod h2;
 mod random;
 mod secure;
 mod server;
+mod session;
 mod tus;
 
 mod chunk_flow;
