@@ -171,7 +171,7 @@ async fn a_part_in_many_files_is_opened_a_few_at_a_time() {
         concatenation: Some(crate::upload::Concatenation::Partial),
     };
     let id = bench.create_with(new, Script::of(&bytes)).await.unwrap().id;
-    let held = bench.holds.take(&id, crate::lock::Manner::Asking).await.unwrap();
+    let held = bench.holds.take(&id, Manner::Asking).await.unwrap();
     assert!(held.pieces(0).unwrap().len() <= 64);
     drop(held);
     let file = join(&bench, &[id.clone(), id]).await.unwrap().id;
@@ -189,7 +189,7 @@ async fn the_file_of_the_first_part_is_lent_once_and_never_cut_or_written_again(
         let total: usize = SIZES.iter().sum();
         assert_eq!(lent, Some(total as u64), "the first part has grown to be the file");
 
-        // Whoever compares ledger and parts finds more bytes than the ledger knows, and leaves them.
+        // Who compares ledger and parts finds more bytes than the ledger knows, and leaves them.
         bench.reopen().await;
         assert_eq!(bench.head(&ids[0]).await, piece(0).len() as u64);
         assert_eq!(bench.download(&file).await, whole());
