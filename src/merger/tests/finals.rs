@@ -8,7 +8,7 @@ use crate::{
     lock::Manner,
     merger::Verify,
     storage::{Failure, Operation},
-    testing::{Bench, Script, chunk, chunk_put, content, part},
+    testing::{Bench, Script, chunk, chunk_put, content, len, part},
     upload::UploadId,
 };
 
@@ -186,12 +186,12 @@ async fn the_file_of_the_first_part_is_lent_once_and_never_cut_or_written_again(
         let again = join(&bench, &ids).await.unwrap().id;
         bench.settle().await;
         let lent = bench.storage().part_size(&ids[0], part(0)).unwrap();
-        let total: usize = SIZES.iter().sum();
-        assert_eq!(lent, Some(total as u64), "the first part has grown to be the file");
+        let total = len(&whole());
+        assert_eq!(lent, Some(total), "the first part has grown to be the file");
 
         // Who compares ledger and parts finds more bytes than the ledger knows, and leaves them.
         bench.reopen().await;
-        assert_eq!(bench.head(&ids[0]).await, piece(0).len() as u64);
+        assert_eq!(bench.head(&ids[0]).await, len(&piece(0)));
         assert_eq!(bench.download(&file).await, whole());
 
         // What is lost of the part comes anew, in a file of its own.
@@ -201,7 +201,7 @@ async fn the_file_of_the_first_part_is_lent_once_and_never_cut_or_written_again(
         drop(held);
         bench.reopen().await;
         let at = bench.head(&ids[0]).await;
-        assert!(at < piece(0).len() as u64);
+        assert!(at < len(&piece(0)));
         let wrong = vec![0xff; piece(0).len() - usize::try_from(at).unwrap()];
         bench.push(&ids[0], at, &wrong).await.unwrap();
         assert_eq!(bench.download(&file).await, whole());
@@ -231,7 +231,7 @@ async fn a_file_whose_flush_fails_is_not_cut_where_it_is_the_part_s_too() {
         bench.faults.clear();
         bench.settle().await;
         for (n, id) in ids.iter().enumerate() {
-            assert_eq!(bench.head(id).await, piece(n).len() as u64);
+            assert_eq!(bench.head(id).await, len(&piece(n)));
         }
     }
     let file = join(&bench, &ids).await.unwrap().id;
