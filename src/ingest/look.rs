@@ -75,7 +75,7 @@ impl Ingest {
         Ok(View { awaited, ..view })
     }
 
-    fn view(&self, held: &Held) -> Result<View, HoldError> {
+    pub(super) fn view(&self, held: &Held) -> Result<View, HoldError> {
         Ok(View {
             id: held.id().clone(),
             record: held.current().record.clone(),

@@ -2,6 +2,7 @@
 //! to run in a task of its own, which a client that hangs up cannot cancel.
 
 mod append;
+mod begin;
 mod buffers;
 mod check;
 mod chunk;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     append::{Append, Appended, Fate},
+    begin::{NewChunked, Origin},
     chunk::{
         CHUNK_LEN_MAX, ChunkCommitted, ChunkFate, ChunkPut, Condition, ExpectedDigests, StagedChunk,
     },

@@ -10,18 +10,20 @@ use super::{
 use crate::{
     ingest::{
         Attendance, ChunkCommitted, ChunkFate, ChunkPut, Condition, ExpectedDigests, Hashing,
-        IngestError, MergeDemand, MergeOutcome, StagedChunk, View,
+        HoldError, IngestError, MergeDemand, MergeOutcome, NewChunked, Origin, StagedChunk, View,
     },
     protocol::{
         Answer, BodyLength, Problem,
         chunks::{
-            BodyKind, Check, ChunkUpload, MERGE_BYTES_MAX, Merge, Named, Params, Route,
-            StatusQuery, Subject,
-            answer::{self, Beside, Checked, ChunkStored, Merged, Status, StatusState, Stored},
+            BodyKind, Check, ChunkUpload, IndexFormat, Init, JSON_BYTES_MAX, Merge, Named, Params,
+            Route, StatusQuery, Subject, accepts_json,
+            answer::{
+                self, Begun, Beside, Checked, ChunkStored, Merged, Status, StatusState, Stored,
+            },
         },
         tus,
     },
-    upload::{ChunkIndex, Dialect, Length},
+    upload::{ChunkIndex, ChunkKey, Dialect, Length, UploadHash},
 };
 
 /// Nobody is told apart until there are accounts.
@@ -42,6 +44,7 @@ impl Service {
             Ok(Route::Probe) => self.check(parts).await.map(|checked| checked.probe()),
             Ok(Route::Upload) => self.upload(parts, length, body).await,
             Ok(Route::Status) => self.status(parts).await,
+            Ok(Route::Init) => self.init(parts, length, body).await,
             Ok(Route::Merge) => self.merge(parts, length, body).await,
             Ok(Route::Delete) => self.delete(parts).await,
             Err(problem) => Err(problem.into()),
@@ -70,12 +73,49 @@ impl Service {
         let Some(view) = found else {
             return Ok(Status::unknown(name, query.format).response());
         };
+        Ok(self.status_as(&view, query.format).response())
+    }
+
+    fn status_as(&self, view: &View, format: IndexFormat) -> Status {
         let beside = Beside { tail: view.tail, expires_at: view.deadline };
-        let mut status = Status::of(&view.record, beside, self.links(), query.format);
+        let mut status = Status::of(&view.record, beside, self.links(), format);
         if view.merging && view.record.finished().is_none() {
             status.state = StatusState::Merging;
         }
-        Ok(status.response())
+        status
+    }
+
+    async fn init(&self, parts: &Parts, length: BodyLength, body: &mut RequestBody) -> Outcome {
+        let init = Init::decode(&collect_json(parts, length, body).await?)?;
+        self.check_size(Some(init.size))?;
+        let mut random = [0; 20];
+        getrandom::fill(&mut random).map_err(|error| HoldError::Io(error.into()))?;
+        let key = init.name(|| UploadHash::from_random(random)).key(OWNER);
+        let found = known(self.ingest().status_for_chunk(key.clone()).await)?;
+        let (view, begun) = match found {
+            Some(view) => (view, Begun::There),
+            None => self.begin(key, &init).await?,
+        };
+        if view.record.layout().length().is_some() {
+            init.fits(view.record.layout())?;
+        }
+        let mut status = self.status_as(&view, IndexFormat::List);
+        if let Some(digests) = &init.chunks {
+            status = status.compared(&view.record, digests);
+        }
+        Ok(status.begun(begun, self.links()))
+    }
+
+    async fn begin(&self, key: ChunkKey, init: &Init) -> Result<(View, Begun), Refusal> {
+        let layout = init.layout(self.ingest().chunk_size())?;
+        let metadata = tus::Metadata::named(key.filename.as_deref()).verbatim;
+        let new = NewChunked { key, metadata, layout };
+        let (view, origin) = self.ingest().begin(new).await.map_err(plain)?;
+        let begun = match origin {
+            Origin::Created => Begun::New,
+            Origin::Found => Begun::There,
+        };
+        Ok((view, begun))
     }
 
     async fn upload(&self, parts: &Parts, length: BodyLength, body: &mut RequestBody) -> Outcome {
@@ -160,10 +200,7 @@ impl Service {
     }
 
     async fn merge(&self, parts: &Parts, length: BodyLength, body: &mut RequestBody) -> Outcome {
-        Merge::accepts(&parts.headers, length)?;
-        let json = body.collect(MERGE_BYTES_MAX).await?;
-        let json = json.ok_or(Problem::BodyTooLarge { limit: MERGE_BYTES_MAX })?;
-        let merge = Merge::decode(&json)?;
+        let merge = Merge::decode(&collect_json(parts, length, body).await?)?;
         let key = merge.name.key(OWNER);
         let view = self.ingest().status_of(key).await.map_err(plain)?;
         merge.fits(view.record.layout())?;
@@ -222,6 +259,16 @@ fn known(view: Result<View, IngestError>) -> Result<Option<View>, Refusal> {
         Err(Refusal::Problem(Problem::UnknownUpload | Problem::Gone)) => Ok(None),
         Err(other) => Err(other),
     }
+}
+
+async fn collect_json(
+    parts: &Parts,
+    length: BodyLength,
+    body: &mut RequestBody,
+) -> Result<Vec<u8>, Refusal> {
+    accepts_json(&parts.headers, length)?;
+    let json = body.collect(JSON_BYTES_MAX).await?;
+    Ok(json.ok_or(Problem::BodyTooLarge { limit: JSON_BYTES_MAX })?)
 }
 
 fn md5_wanted(put: &ChunkPut) -> Hashing {

@@ -1,7 +1,8 @@
-//! The chunk flow: check, upload, status, merge, delete.
+//! The chunk flow: init, check, upload, status, merge, delete.
 
 mod check;
 mod delete;
+mod init;
 mod limits;
 mod merge;
 mod put;

@@ -209,6 +209,23 @@ impl Status {
         }
     }
 
+    /// Counts only those chunks as there whose digest is the client's, so that the others are sent
+    /// anew. Without digests (`--chunk-digest none`) none of them can be told to be.
+    #[must_use]
+    pub fn compared(mut self, record: &Record, digests: &[Sha256Digest]) -> Self {
+        let chunks = record.chunks().iter();
+        let same = chunks.filter(|(index, chunk)| {
+            let at = usize::try_from(index.get()).unwrap_or(usize::MAX);
+            chunk.digest.is_some() && chunk.digest.as_ref() == digests.get(at)
+        });
+        let uploaded: IndexRuns = same.map(|(index, _)| index).collect();
+        let missing = self.total.map(|total| uploaded.complement(total)).unwrap_or_default();
+        self.mergeable &= missing.count() == 0;
+        self.uploaded = Indexes::new(&uploaded, IndexFormat::List);
+        self.missing = Indexes::new(&missing, IndexFormat::List);
+        self
+    }
+
     /// Of this upload.
     pub fn of(record: &Record, beside: Beside, links: &Links, format: IndexFormat) -> Self {
         let (manifest, layout, chunks) = (record.manifest(), record.layout(), record.chunks());
@@ -235,6 +252,27 @@ impl Status {
     pub fn response(&self) -> Answer {
         json(StatusCode::OK, self)
     }
+
+    /// The answer to an init: 201, with the place to ask at, or 200.
+    pub fn begun(&self, begun: Begun, links: &Links) -> Answer {
+        match (begun, &self.upload_id) {
+            (Begun::New, Some(id)) => {
+                let mut answer = json(StatusCode::CREATED, self);
+                answer.headers_mut().insert(header::LOCATION, links.status(id).header());
+                answer
+            }
+            _ => self.response(),
+        }
+    }
+}
+
+/// What an init did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// Began the upload: 201.
+    New,
+    /// Found it: 200.
+    There,
 }
 
 /// Chunk numbers in JSON.
