@@ -171,6 +171,14 @@ pub struct Options {
     #[arg(num_args = 0..=1, require_equals = true, help_heading = STORAGE)]
     pub(super) consume_partials: Setting,
 
+    /// Finish the file as soon as all of its numbered chunks are there
+    ///
+    /// Without it, a client of the chunk flow asks for that with POST /merge. The answer to the
+    /// last chunk then tells the result, where that takes no longer than two seconds.
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true")]
+    #[arg(num_args = 0..=1, require_equals = true, help_heading = STORAGE)]
+    pub(super) auto_merge: Setting,
+
     /// Name of a finished file
     ///
     /// Placeholders: {stem} and {ext} of the original name, {time} of finishing, {digest} and its

@@ -29,6 +29,7 @@ pub(super) struct FileOptions {
     pub(super) chunk_digest: FileValue,
     pub(super) chunks_per_part: FileValue,
     pub(super) consume_partials: FileValue,
+    pub(super) auto_merge: FileValue,
     pub(super) name_template: FileValue,
     pub(super) max_size: FileValue,
     pub(super) max_connections: FileValue,

@@ -56,6 +56,8 @@ pub(super) const CHUNKS_PER_PART: Kind<Option<NonZeroU64>> =
 
 pub(super) const CONSUME_PARTIALS: Kind<bool> = Kind { example: "true", parse: truth };
 
+pub(super) const AUTO_MERGE: Kind<bool> = Kind { example: "true", parse: truth };
+
 pub(super) const NAME_TEMPLATE: Kind<String> =
     Kind { example: "{stem}-{time}-{digest8}{ext}", parse: name_template };
 

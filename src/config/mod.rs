@@ -72,6 +72,8 @@ pub struct Config {
     pub chunks_per_part: Option<NonZeroU64>,
     /// Whether partial uploads go once a final upload has their bytes.
     pub consume_partials: bool,
+    /// Whether uploads of index clients are finished without being asked for.
+    pub auto_merge: bool,
     /// Name of a finished file: literal text and the placeholders `{stem}`, `{ext}`, `{time}`,
     /// `{digest}`, `{digest8}` and `{id}`, at least one of the last four; braces are balanced.
     pub name_template: String,
@@ -173,6 +175,7 @@ impl Config {
             chunk_digest: read!(chunk_digest, CHUNK_DIGEST),
             chunks_per_part: read!(chunks_per_part, CHUNKS_PER_PART),
             consume_partials: read!(consume_partials, CONSUME_PARTIALS),
+            auto_merge: read!(auto_merge, AUTO_MERGE),
             name_template: read!(name_template, NAME_TEMPLATE),
             max_size: read!(max_size, MAX_SIZE),
             max_connections: read!(max_connections, MAX_CONNECTIONS),

@@ -1,9 +1,11 @@
 //! The chunk flow: each request of the dialect, run.
 
+use std::time::Duration;
+
 use http::request::Parts;
 
 use super::{
-    Service,
+    Finishing, Service,
     body::RequestBody,
     refusal::{Refusal, merge_problem, refuse},
 };
@@ -20,14 +22,18 @@ use crate::{
             answer::{
                 self, Begun, Beside, Checked, ChunkStored, Merged, Status, StatusState, Stored,
             },
+            patience,
         },
         tus,
     },
-    upload::{ChunkIndex, ChunkKey, Dialect, Length, UploadHash},
+    upload::{ChunkIndex, ChunkKey, Dialect, Length, Record, UploadHash},
 };
 
 /// Nobody is told apart until there are accounts.
 const OWNER: &str = "";
+
+/// How long the chunk that completes a file waits for the file.
+const AUTO_MERGE_WAIT: Duration = Duration::from_secs(2);
 
 type Outcome = Result<Answer, Refusal>;
 
@@ -192,11 +198,33 @@ impl Service {
         let committed = self.ingest().commit_chunk(put, chunk).await;
         let ChunkCommitted { fate, record, .. } =
             committed.map_err(|error| refuse(error, index))?;
-        let stored = ChunkStored::of(&record, index).ok_or(Problem::Storage)?;
+        let mut stored = ChunkStored::of(&record, index).ok_or(Problem::Storage)?;
+        stored.result = self.finish_if_complete(&record).await;
         Ok(stored.response(match fate {
             ChunkFate::Stored => Stored::New,
             ChunkFate::Duplicate => Stored::Identical,
         }))
+    }
+
+    /// Under `--auto-merge` whoever completes the set finishes the file, and who finds it complete.
+    /// The chunk is stored whatever becomes of that.
+    async fn finish_if_complete(&self, record: &Record) -> Option<Merged> {
+        let manifest = record.manifest();
+        let asked_for = self.0.options.finishing == Finishing::OnRequest;
+        if asked_for || manifest.dialect != Dialect::Chunks || !record.is_complete() {
+            return None;
+        }
+        let demand = MergeDemand::default();
+        match self.ingest().merge_within(record, demand, AUTO_MERGE_WAIT).await {
+            Ok(MergeOutcome::Merged(finished) | MergeOutcome::AlreadyMerged(finished)) => {
+                Some(Merged::of(&manifest.id, &finished, self.links()))
+            }
+            Ok(MergeOutcome::Running) => None,
+            Err(error) => {
+                tracing::error!(id = %manifest.id, %error, "could not finish a complete upload");
+                None
+            }
+        }
     }
 
     async fn merge(&self, parts: &Parts, length: BodyLength, body: &mut RequestBody) -> Outcome {
@@ -206,8 +234,12 @@ impl Service {
         merge.fits(view.record.layout())?;
         let digest = merge.digest.map(|digest| (digest, merge.form));
         let demand = MergeDemand { digest, chunks: merge.chunks };
-        let id = view.id;
-        match self.ingest().merge(&id, demand).await {
+        let (id, patience) = (view.id, patience(&parts.headers));
+        let merged = match patience {
+            None => self.ingest().merge(&id, demand).await,
+            Some(wait) => self.ingest().merge_within(&view.record, demand, wait).await,
+        };
+        match merged {
             Ok(MergeOutcome::Merged(finished)) => {
                 let merged = Merged::of(&id, &finished, self.links());
                 Ok(merged.response(answer::MergeOutcome::Created))
@@ -215,6 +247,9 @@ impl Service {
             Ok(MergeOutcome::AlreadyMerged(finished)) => {
                 let merged = Merged::of(&id, &finished, self.links());
                 Ok(merged.response(answer::MergeOutcome::Found))
+            }
+            Ok(MergeOutcome::Running) if patience.is_some() => {
+                Ok(answer::merging_as_preferred(&id, self.links()))
             }
             Ok(MergeOutcome::Running) => Ok(answer::merging(&id, self.links())),
             Err(error) => {

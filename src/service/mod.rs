@@ -44,6 +44,17 @@ pub struct ServiceOptions {
     pub proxies: Proxies,
     /// How long a body may make us wait.
     pub pace: Pace,
+    /// When the uploads of index clients become files.
+    pub finishing: Finishing,
+}
+
+/// When the uploads of index clients become files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finishing {
+    /// When a client asks for it.
+    OnRequest,
+    /// As soon as all chunks are there (`--auto-merge`).
+    WhenComplete,
 }
 
 /// Serves both dialects. Clones share everything but who asks.

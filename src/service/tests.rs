@@ -7,7 +7,7 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Pace, ResponseBody, Service, ServiceOptions};
+use super::{Finishing, Pace, ResponseBody, Service, ServiceOptions};
 use crate::{
     protocol::{Cors, Links, Proxies, tus::Rules},
     storage::{Failure, Operation},
@@ -24,6 +24,7 @@ fn options() -> ServiceOptions {
         cors: Cors::default(),
         proxies: Proxies::default(),
         pace: PACE,
+        finishing: Finishing::OnRequest,
     }
 }
 

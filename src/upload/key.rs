@@ -25,8 +25,8 @@ impl UploadHash {
         Ok(Self(text.to_ascii_lowercase()))
     }
 
-    /// A name for a file whose client has none, out of 20 random bytes. Its 40 digits are as many as
-    /// no upload id has.
+    /// A name for a file whose client has none, out of 20 random bytes. No upload id has as many
+    /// digits.
     pub fn from_random(bytes: [u8; 20]) -> Self {
         Self(hex(&bytes))
     }

@@ -2,6 +2,7 @@
 
 mod check;
 mod delete;
+mod finish;
 mod init;
 mod limits;
 mod merge;

@@ -22,6 +22,7 @@ fn defaults() {
         chunk_digest: ChunkDigest::Sha256,
         chunks_per_part: None,
         consume_partials: false,
+        auto_merge: false,
         name_template: "{stem}-{time}-{digest8}{ext}".to_owned(),
         max_size: None,
         max_connections: NonZeroUsize::new(10_000).unwrap(),

@@ -3,7 +3,7 @@
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::{IndexFormat, IndexRuns, Named};
+use super::{IndexFormat, IndexRuns, Named, prefer::APPLIED};
 use crate::{
     protocol::{Answer, Links, headers::ascii},
     upload::{
@@ -84,6 +84,9 @@ pub struct ChunkStored {
     pub total: Option<ChunkCount>,
     /// Are all of them there?
     pub mergeable: bool,
+    /// What the merge said that this chunk set off (`--auto-merge`), if it was quick.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<Merged>,
 }
 
 impl ChunkStored {
@@ -97,6 +100,7 @@ impl ChunkStored {
             received: record.chunks().sealed(),
             total: record.layout().total(),
             mergeable: record.is_complete(),
+            result: None,
         })
     }
 
@@ -367,6 +371,14 @@ pub fn merging(id: &UploadId, links: &Links) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(header::LOCATION, links.status(id).header());
     headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
+}
+
+/// The same for a client that preferred it (RFC 7240 §4.1).
+pub fn merging_as_preferred(id: &UploadId, links: &Links) -> Answer {
+    let mut answer = merging(id, links);
+    let (name, value) = APPLIED;
+    answer.headers_mut().insert(name, value);
     answer
 }
 

@@ -12,6 +12,7 @@ mod init;
 mod json;
 mod merge;
 mod params;
+mod prefer;
 mod route;
 mod runs;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use init::Init;
 pub use json::accepts_json;
 pub use merge::Merge;
 pub use params::Params;
+pub use prefer::patience;
 pub use route::{BodyKind, Deleting, Route, route};
 pub use runs::IndexRuns;
 

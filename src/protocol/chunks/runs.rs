@@ -20,6 +20,7 @@ impl IndexRuns {
     }
 
     /// The numbers below `total` that are not among these.
+    #[must_use]
     pub fn complement(&self, total: ChunkCount) -> Self {
         let mut runs = Vec::new();
         let mut next = 0;
