@@ -198,6 +198,21 @@ pub struct Options {
     #[arg(long, value_name = "COUNT", default_value = "10000", help_heading = LIMITS)]
     pub(super) max_connections: Setting,
 
+    /// Most chunks that one client address may send at the same time
+    ///
+    /// At least 1. Further ones wait for their turn in the order of their coming, while other
+    /// addresses go on. Of IPv6 a network of 64 bits counts as one address. Uploads over tus and
+    /// requests over HTTP/2 are not counted.
+    #[arg(long, value_name = "COUNT", default_value = "8", help_heading = LIMITS)]
+    pub(super) max_uploads_per_ip: Setting,
+
+    /// How long a chunk waits for its turn before it is refused
+    ///
+    /// The answer is then 429 with Retry-After. Make it no shorter than `idle-timeout`: so long a
+    /// connection that broke may hold its place.
+    #[arg(long, value_name = "TIME", default_value = "30s", help_heading = LIMITS)]
+    pub(super) queue_wait: Setting,
+
     /// Memory for the write buffers of all uploads together
     ///
     /// From 4MiB to 1TiB. When it is used up, uploads wait for each other instead of taking more.

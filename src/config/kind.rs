@@ -67,13 +67,12 @@ pub(super) const MAX_SIZE: Kind<Option<u64>> = Kind {
     parse: |text| unless_none(text, |text| size(text, 1, i64::MAX.unsigned_abs())),
 };
 
-pub(super) const MAX_CONNECTIONS: Kind<NonZeroUsize> = Kind {
-    example: "10000",
-    parse: |text| {
-        let connections = usize::try_from(count(text, 1_000_000)?);
-        connections.ok().and_then(NonZeroUsize::new).ok_or_else(|| "is too large".to_owned())
-    },
-};
+pub(super) const MAX_CONNECTIONS: Kind<NonZeroUsize> = Kind { example: "10000", parse: places };
+
+pub(super) const MAX_UPLOADS_PER_IP: Kind<Option<NonZeroUsize>> =
+    Kind { example: "8", parse: |text| unless_none(text, places) };
+
+pub(super) const QUEUE_WAIT: Kind<Duration> = Kind { example: "30s", parse: duration };
 
 pub(super) const MEMORY_BUDGET: Kind<u64> =
     Kind { example: "32MiB", parse: |text| size(text, 4 * MIB, TIB) };
@@ -119,6 +118,11 @@ pub(super) const LOG_FORMAT: Kind<LogFormat> = Kind {
 };
 
 pub(super) const LOG_LEVEL: Kind<String> = Kind { example: "info", parse: log_level };
+
+fn places(text: &str) -> Result<NonZeroUsize, String> {
+    let places = usize::try_from(count(text, 1_000_000)?);
+    places.ok().and_then(NonZeroUsize::new).ok_or_else(|| "is too large".to_owned())
+}
 
 fn unless_none<T>(
     text: &str,

@@ -81,6 +81,10 @@ pub struct Config {
     pub max_size: Option<u64>,
     /// Most open connections, up to 1,000,000.
     pub max_connections: NonZeroUsize,
+    /// Most chunks that one client address may send at the same time, or `None` for no limit.
+    pub max_uploads_per_ip: Option<NonZeroUsize>,
+    /// How long a chunk waits for its turn; 0 to ten years.
+    pub queue_wait: Duration,
     /// Bytes of write buffers in the whole process, from 4 MiB to 1 TiB.
     pub memory_budget: u64,
     /// How long a client may be silent within a request; from 1 ms to ten years.
@@ -179,6 +183,8 @@ impl Config {
             name_template: read!(name_template, NAME_TEMPLATE),
             max_size: read!(max_size, MAX_SIZE),
             max_connections: read!(max_connections, MAX_CONNECTIONS),
+            max_uploads_per_ip: read!(max_uploads_per_ip, MAX_UPLOADS_PER_IP),
+            queue_wait: read!(queue_wait, QUEUE_WAIT),
             memory_budget: read!(memory_budget, MEMORY_BUDGET),
             idle_timeout: read!(idle_timeout, IDLE_TIMEOUT),
             min_rate: read!(min_rate, MIN_RATE),

@@ -22,7 +22,7 @@ use crate::{
     merger::{MergeOptions, Merger, Partials, Verify},
     protocol::{Cors, Links, OriginPattern, Proxies, tus::Rules},
     reaper::{Reaper, ReaperOptions, Unasked},
-    service::{Finishing, Pace, Service, ServiceOptions},
+    service::{Finishing, Pace, Service, ServiceOptions, TurnOptions},
     state::{
         LocalState,
         local::{TrustMark, ledger_path},
@@ -181,7 +181,8 @@ fn service_options(config: &Config) -> Result<ServiceOptions, StartError> {
     let (cors, proxies) = (cors(config)?, Proxies::new(config.behind_proxy.clone()));
     let pace = Pace { idle_timeout: config.idle_timeout, min_rate: config.min_rate };
     let finishing = if config.auto_merge { Finishing::WhenComplete } else { Finishing::OnRequest };
-    Ok(ServiceOptions { rules, links, cors, proxies, pace, finishing })
+    let turns = TurnOptions { per_address: config.max_uploads_per_ip, wait: config.queue_wait };
+    Ok(ServiceOptions { rules, links, cors, proxies, pace, finishing, turns })
 }
 
 fn cors(config: &Config) -> Result<Cors, StartError> {

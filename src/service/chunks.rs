@@ -126,7 +126,9 @@ impl Service {
 
     async fn upload(&self, parts: &Parts, length: BodyLength, body: &mut RequestBody) -> Outcome {
         let params = Params::from_query(parts.uri.query())?;
-        let length = match BodyKind::of(&parts.headers, length)? {
+        let kind = BodyKind::of(&parts.headers, length)?;
+        let _turn = self.turn(parts).await?;
+        let length = match kind {
             BodyKind::Raw { length } => length,
             BodyKind::Multipart => return self.upload_form(params, parts, body).await,
         };

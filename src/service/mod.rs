@@ -8,6 +8,7 @@ mod refusal;
 mod response;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod tus;
 mod waiting;
 
@@ -19,8 +20,10 @@ use http_body::Body;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::waiting::Waiting;
-pub use self::{body::Pace, caller::ClientAddress, refusal::Aborted, response::ResponseBody};
-use self::{body::RequestBody, caller::Caller, refusal::Refusal, response::render};
+pub use self::{
+    body::Pace, caller::ClientAddress, refusal::Aborted, response::ResponseBody, turns::TurnOptions,
+};
+use self::{body::RequestBody, caller::Caller, refusal::Refusal, response::render, turns::Turns};
 use crate::{
     ingest::{Broken, Ingest},
     protocol::{
@@ -46,6 +49,8 @@ pub struct ServiceOptions {
     pub pace: Pace,
     /// When the uploads of index clients become files.
     pub finishing: Finishing,
+    /// How many chunks one address may send at the same time.
+    pub turns: TurnOptions,
 }
 
 /// When the uploads of index clients become files.
@@ -64,6 +69,7 @@ pub struct Service(Arc<Inner>, Caller);
 struct Inner {
     ingest: Arc<Ingest>,
     options: ServiceOptions,
+    turns: Arc<Turns>,
     tasks: TaskTracker,
     stop: CancellationToken,
     closed: CancellationToken,
@@ -85,8 +91,8 @@ impl Service {
         stop: CancellationToken,
     ) -> Self {
         let closed = CancellationToken::new();
-        let caller = Caller::default();
-        Self(Arc::new(Inner { ingest, options, tasks, stop, closed }), caller)
+        let (caller, turns) = (Caller::default(), Arc::default());
+        Self(Arc::new(Inner { ingest, options, turns, tasks, stop, closed }), caller)
     }
 
     fn ingest(&self) -> &Arc<Ingest> {

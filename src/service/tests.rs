@@ -7,7 +7,7 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Finishing, Pace, ResponseBody, Service, ServiceOptions};
+use super::{Finishing, Pace, ResponseBody, Service, ServiceOptions, TurnOptions};
 use crate::{
     protocol::{Cors, Links, Proxies, tus::Rules},
     storage::{Failure, Operation},
@@ -25,6 +25,7 @@ fn options() -> ServiceOptions {
         proxies: Proxies::default(),
         pace: PACE,
         finishing: Finishing::OnRequest,
+        turns: TurnOptions { per_address: None, wait: Duration::ZERO },
     }
 }
 

@@ -8,3 +8,4 @@ mod limits;
 mod merge;
 mod put;
 mod status;
+mod turns;

@@ -26,6 +26,8 @@ fn defaults() {
         name_template: "{stem}-{time}-{digest8}{ext}".to_owned(),
         max_size: None,
         max_connections: NonZeroUsize::new(10_000).unwrap(),
+        max_uploads_per_ip: NonZeroUsize::new(8),
+        queue_wait: Duration::from_secs(30),
         memory_budget: 32 * 1024 * 1024,
         idle_timeout: Duration::from_secs(30),
         min_rate: NonZeroU64::new(64),
