@@ -245,6 +245,14 @@ pub struct Options {
     #[arg(num_args = 0..=1, require_equals = true, help_heading = LIMITS)]
     pub(super) disable_termination: Setting,
 
+    /// Show nobody what is counted under /metrics
+    ///
+    /// Without it whoever can reach the server can read there how much it does: bytes, uploads,
+    /// connections.
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true")]
+    #[arg(num_args = 0..=1, require_equals = true, help_heading = LIMITS)]
+    pub(super) no_metrics: Setting,
+
     /// How long an unfinished upload is kept
     ///
     /// Counted anew with every byte that is stored.

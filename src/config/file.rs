@@ -40,6 +40,7 @@ pub(super) struct FileOptions {
     pub(super) min_rate: FileValue,
     pub(super) disable_download: FileValue,
     pub(super) disable_termination: FileValue,
+    pub(super) no_metrics: FileValue,
     pub(super) expire_after: FileValue,
     pub(super) keep_finished: FileValue,
     pub(super) reap_every: FileValue,

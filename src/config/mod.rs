@@ -96,6 +96,8 @@ pub struct Config {
     pub disable_download: bool,
     /// Whether DELETE is refused, in both protocols.
     pub disable_termination: bool,
+    /// Whether `/metrics` is not shown.
+    pub no_metrics: bool,
     /// How long an unfinished upload is kept; from 1 ms to ten years.
     pub expire_after: Duration,
     /// How long a finished file is kept; from 1 ms to ten years, or `None` for ever.
@@ -190,6 +192,7 @@ impl Config {
             min_rate: read!(min_rate, MIN_RATE),
             disable_download: read!(disable_download, DISABLE_DOWNLOAD),
             disable_termination: read!(disable_termination, DISABLE_TERMINATION),
+            no_metrics: read!(no_metrics, NO_METRICS),
             expire_after: read!(expire_after, EXPIRE_AFTER),
             keep_finished: read!(keep_finished, KEEP_FINISHED),
             reap_every: read!(reap_every, REAP_EVERY),

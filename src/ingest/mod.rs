@@ -39,6 +39,7 @@ use self::{buffers::BufferPool, pump::Transfers};
 use crate::{
     hold::Holds,
     merger::Merger,
+    telemetry::Meter,
     upload::{
         ChecksumAlgorithm, ChunkSize, Length, NotAChecksum, Offset, OutOfRange, Sha256Digest,
     },
@@ -204,6 +205,16 @@ impl Ingest {
     /// Bytes of a chunk where the client does not say.
     pub const fn chunk_size(&self) -> ChunkSize {
         self.options.chunk_size
+    }
+
+    /// Write buffers in use, and write buffers that there may be.
+    pub fn buffers(&self) -> (usize, usize) {
+        self.transfers.pool.usage()
+    }
+
+    /// Where things are counted.
+    pub fn meter(&self) -> &Meter {
+        self.holds.meter()
     }
 
     /// Bytes that may still come.

@@ -32,6 +32,7 @@ use crate::{
     clock::Stopwatch,
     hold::{Hashing, Held, HoldError, Holds},
     lock::Manner,
+    telemetry::MergeEnd,
     upload::{
         ChunkIndex, CompositeMismatch, DigestForm, Finished, Length, NameTemplate, Record,
         Sha256Digest, UploadId,
@@ -213,7 +214,10 @@ impl Merger {
     ) -> JoinHandle<Result<MergeOutcome, MergeError>> {
         let (this, id) = (self.clone(), id.clone());
         self.tasks.spawn(async move {
+            let time = Stopwatch::start();
             let outcome = this.merge_in_turns(&id, demand).await;
+            let end = if outcome.is_ok() { MergeEnd::Merged } else { MergeEnd::Refused };
+            this.holds.meter().merge(end, time.elapsed());
             drop(turn);
             outcome
         })

@@ -22,7 +22,7 @@ use crate::{
     merger::{MergeOptions, Merger, Partials, Verify},
     protocol::{Cors, Links, OriginPattern, Proxies, tus::Rules},
     reaper::{Reaper, ReaperOptions, Unasked},
-    service::{Finishing, Pace, Service, ServiceOptions, TurnOptions},
+    service::{Finishing, Metrics, Pace, Service, ServiceOptions, TurnOptions},
     state::{
         LocalState,
         local::{TrustMark, ledger_path},
@@ -182,7 +182,8 @@ fn service_options(config: &Config) -> Result<ServiceOptions, StartError> {
     let pace = Pace { idle_timeout: config.idle_timeout, min_rate: config.min_rate };
     let finishing = if config.auto_merge { Finishing::WhenComplete } else { Finishing::OnRequest };
     let turns = TurnOptions { per_address: config.max_uploads_per_ip, wait: config.queue_wait };
-    Ok(ServiceOptions { rules, links, cors, proxies, pace, finishing, turns })
+    let metrics = if config.no_metrics { Metrics::Hidden } else { Metrics::Shown };
+    Ok(ServiceOptions { rules, links, cors, proxies, pace, finishing, turns, metrics })
 }
 
 fn cors(config: &Config) -> Result<Cors, StartError> {

@@ -15,7 +15,7 @@ mod waiting;
 use std::{error::Error, fmt, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -31,6 +31,7 @@ use crate::{
         chunks::route,
         tus::{Rules, decode},
     },
+    telemetry::{MEDIA_TYPE, Readings, Spoken},
     upload::Dialect,
 };
 
@@ -51,6 +52,17 @@ pub struct ServiceOptions {
     pub finishing: Finishing,
     /// How many chunks one address may send at the same time.
     pub turns: TurnOptions,
+    /// Who looks at what is counted.
+    pub metrics: Metrics,
+}
+
+/// Who looks at what is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metrics {
+    /// Whoever asks for `/metrics`.
+    Shown,
+    /// Nobody (`--no-metrics`).
+    Hidden,
 }
 
 /// When the uploads of index clients become files.
@@ -125,7 +137,8 @@ impl Service {
             Ok(BodyLength::Exactly(bytes)) => Some(*bytes),
             Ok(BodyLength::Unknown) | Err(_) => None,
         };
-        let body = RequestBody::new(body, announced, self.0.options.pace);
+        let meter = self.ingest().meter().clone();
+        let body = RequestBody::new(body, announced, self.0.options.pace, meter);
         // Counted before it is asked whether the stop is over: else it could end in between.
         let counted = self.0.tasks.token();
         if self.0.closed.is_cancelled() {
@@ -154,6 +167,7 @@ impl Service {
             Err(Refusal::Problem(problem)) => render(problem.response(Dialect::Chunks)),
             Err(Refusal::Abort(aborted)) => {
                 tracing::debug!(reason = %aborted, path = parts.uri.path(), "request broken off");
+                self.count(&parts, None);
                 return Err(aborted);
             }
         };
@@ -164,6 +178,7 @@ impl Service {
             client = client.map(tracing::field::display),
             "answered"
         );
+        self.count(&parts, Some(response.status()));
         self.0.options.cors.write(&parts, response.headers_mut());
         self.leave_body(&parts, body, &mut response);
         if parts.method == Method::HEAD {
@@ -192,7 +207,42 @@ impl Service {
         if path.strip_suffix('/').unwrap_or(path) == HEALTH {
             return health(&parts.method);
         }
+        if path == METRICS && self.0.options.metrics == Metrics::Shown {
+            return self.metrics(&parts.method);
+        }
         Err(Problem::NotFound.into())
+    }
+
+    fn count(&self, parts: &Parts, status: Option<StatusCode>) {
+        let path = parts.uri.path();
+        let spoken = if self.rules().base.strip(path).is_some() {
+            Spoken::Tus
+        } else if route(&parts.method, path, self.rules().deleting()).is_some() {
+            Spoken::Chunks
+        } else {
+            Spoken::Other
+        };
+        self.ingest().meter().request(spoken, &parts.method, status);
+    }
+
+    /// What is counted: in memory, so that it can be told under any load.
+    fn metrics(&self, method: &Method) -> Result<Response<ResponseBody>, Refusal> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return Err(Problem::MethodNotAllowed { allow: "GET, HEAD".to_owned() }.into());
+        }
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let (buffers, buffers_max) = self.ingest().buffers();
+        let now = Readings {
+            buffers: number(buffers),
+            buffers_max: number(buffers_max),
+            waiting: number(self.0.turns.waiting()),
+        };
+        let page = self.ingest().meter().page(now);
+        let mut response = Response::new(ResponseBody::whole(page.into_bytes()));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
     }
 
     /// Answers a head that cannot be trusted, and closes: nothing behind it may be taken for a
@@ -238,6 +288,8 @@ impl Service {
 
 /// Belongs to no dialect.
 const HEALTH: &str = "/healthz";
+/// Neither does this.
+const METRICS: &str = "/metrics";
 
 fn health(method: &Method) -> Result<Response<ResponseBody>, Refusal> {
     if matches!(*method, Method::GET | Method::HEAD) {

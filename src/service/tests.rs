@@ -7,7 +7,7 @@ use http::{Method, Request, Response};
 use http_body_util::Full;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Finishing, Pace, ResponseBody, Service, ServiceOptions, TurnOptions};
+use super::{Finishing, Metrics, Pace, ResponseBody, Service, ServiceOptions, TurnOptions};
 use crate::{
     protocol::{Cors, Links, Proxies, tus::Rules},
     storage::{Failure, Operation},
@@ -26,6 +26,7 @@ fn options() -> ServiceOptions {
         pace: PACE,
         finishing: Finishing::OnRequest,
         turns: TurnOptions { per_address: None, wait: Duration::ZERO },
+        metrics: Metrics::Hidden,
     }
 }
 

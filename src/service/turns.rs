@@ -101,6 +101,11 @@ impl Service {
 }
 
 impl Turns {
+    /// How many requests wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     fn stand(self: &Arc<Self>, address: IpAddr, places: NonZeroUsize) -> Turn {
         let mut lines = self.lines();
         let line = lines.entry(address).or_insert_with(|| {

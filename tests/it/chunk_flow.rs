@@ -6,6 +6,7 @@ mod finish;
 mod init;
 mod limits;
 mod merge;
+mod metrics;
 mod put;
 mod status;
 mod turns;

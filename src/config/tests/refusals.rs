@@ -72,6 +72,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("reap-every", "soon", "is not a time"),
     ("durability", "Complete", "is none of none, complete, ack"),
     ("consume-partials", "yes", "is none of true, false"),
+    ("no-metrics", "yes", "is none of true, false"),
     ("auto-merge", "yes", "is none of true, false"),
     ("verify-on-merge", "yes", "is none of true, false"),
     ("shutdown-timeout", "-1s", "is not a time"),

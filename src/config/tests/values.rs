@@ -33,6 +33,7 @@ fn defaults() {
         min_rate: NonZeroU64::new(64),
         disable_download: false,
         disable_termination: false,
+        no_metrics: false,
         expire_after: Duration::from_hours(24),
         keep_finished: None,
         reap_every: Duration::from_mins(30),
