@@ -1,5 +1,6 @@
 //! The request: route → decode → run → encode. A hyper service, and the library's face.
 
+mod about;
 mod body;
 mod caller;
 mod chunks;
@@ -31,7 +32,7 @@ use crate::{
         chunks::route,
         tus::{Rules, decode},
     },
-    telemetry::{MEDIA_TYPE, Readings, Spoken},
+    telemetry::Spoken,
     upload::Dialect,
 };
 
@@ -204,13 +205,7 @@ impl Service {
         if let Some(route) = route(&parts.method, path, self.rules().deleting()) {
             return self.chunks(route, parts, length, body).await.map(render);
         }
-        if path.strip_suffix('/').unwrap_or(path) == HEALTH {
-            return health(&parts.method);
-        }
-        if path == METRICS && self.0.options.metrics == Metrics::Shown {
-            return self.metrics(&parts.method);
-        }
-        Err(Problem::NotFound.into())
+        self.about(parts).unwrap_or_else(|| Err(Problem::NotFound.into()))
     }
 
     fn count(&self, parts: &Parts, status: Option<StatusCode>) {
@@ -223,26 +218,6 @@ impl Service {
             Spoken::Other
         };
         self.ingest().meter().request(spoken, &parts.method, status);
-    }
-
-    /// What is counted: in memory, so that it can be told under any load.
-    fn metrics(&self, method: &Method) -> Result<Response<ResponseBody>, Refusal> {
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            return Err(Problem::MethodNotAllowed { allow: "GET, HEAD".to_owned() }.into());
-        }
-        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let (buffers, buffers_max) = self.ingest().buffers();
-        let now = Readings {
-            buffers: number(buffers),
-            buffers_max: number(buffers_max),
-            waiting: number(self.0.turns.waiting()),
-        };
-        let page = self.ingest().meter().page(now);
-        let mut response = Response::new(ResponseBody::whole(page.into_bytes()));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok(response)
     }
 
     /// Answers a head that cannot be trusted, and closes: nothing behind it may be taken for a
@@ -284,18 +259,6 @@ impl Service {
         }
         self.0.tasks.spawn(body.drain(self.0.stop.clone()));
     }
-}
-
-/// Belongs to no dialect.
-const HEALTH: &str = "/healthz";
-/// Neither does this.
-const METRICS: &str = "/metrics";
-
-fn health(method: &Method) -> Result<Response<ResponseBody>, Refusal> {
-    if matches!(*method, Method::GET | Method::HEAD) {
-        return Ok(Response::new(ResponseBody::whole(b"ok\n".to_vec())));
-    }
-    Err(Problem::MethodNotAllowed { allow: "GET, HEAD".to_owned() }.into())
 }
 
 impl fmt::Debug for Service {
