@@ -42,6 +42,7 @@ mod http2;
 mod model;
 mod openapi;
 mod papers;
+mod papers_chunks;
 mod proxies;
 mod races;
 mod same_bytes;
