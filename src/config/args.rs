@@ -164,9 +164,8 @@ pub struct Options {
 
     /// Remove partial uploads once a final upload has their bytes
     ///
-    /// Saves disk space and time: the first of them becomes the beginning of the file. Without it
-    /// they stay until they expire or are deleted, so that a client which lost the answer can
-    /// concatenate them once more.
+    /// Saves disk space. Without it they stay until they expire or are deleted, so that a client
+    /// which lost the answer can concatenate them once more.
     #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true")]
     #[arg(num_args = 0..=1, require_equals = true, help_heading = STORAGE)]
     pub(super) consume_partials: Setting,

@@ -127,6 +127,8 @@ impl Merger {
             return Err(HoldError::Unknown.into());
         }
         if let Some(finished) = record.finished() {
+            // A kill may have come between the file and the end of its parts.
+            self.clear_partials(record).await;
             self.digest_soon(id);
             return Ok(Concatenated::Finished(finished.clone()));
         }
