@@ -201,7 +201,8 @@ pub struct Options {
     ///
     /// At least 1. Further ones wait for their turn in the order of their coming, while other
     /// addresses go on. Of IPv6 a network of 64 bits counts as one address. Uploads over tus and
-    /// requests over HTTP/2 are not counted.
+    /// requests over HTTP/2 are not counted. A proxy in front has to be named in `behind-proxy`,
+    /// or all its clients count as one.
     #[arg(long, value_name = "COUNT", default_value = "8", help_heading = LIMITS)]
     pub(super) max_uploads_per_ip: Setting,
 

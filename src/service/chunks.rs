@@ -162,6 +162,9 @@ impl Service {
         self.check_size(upload.size)?;
         let key = upload.name.key(OWNER);
         let found = known(self.ingest().status_for_chunk(key.clone()).await)?;
+        if found.as_ref().is_some_and(|view| view.record.manifest().parts().is_some()) {
+            return Err(Problem::FinalUpload.into());
+        }
         let stored = found.as_ref().and_then(|view| view.record.chunks().get(upload.index));
         upload.condition.check(stored)?;
         let layout = if let Some(view) = &found {

@@ -81,7 +81,7 @@ fn peak_memory(server: &Server) -> u64 {
 #[test]
 fn parts_of_forms_are_never_collected() {
     const PART: usize = 64 * 1024 * 1024;
-    let server = Server::with(&["--max-uploads-per-ip=none"]);
+    let server = Server::with(&["--max-uploads-per-ip=none", "--idle-timeout=5m"]);
     let bytes = Random::seeded(4).bytes(PART);
     let file = |n: usize| Parts::new(&format!("{n:08x}"), "a.bin", PART, bytes.clone());
     let before = peak_memory(&server);

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     chunks::{Parts, form},
     client::{Conn, Request},
+    h2::H2,
     server::Server,
     tus::{Upload, patch},
 };
@@ -140,4 +141,16 @@ fn two_hundred_at_once_are_served_in_order() {
     times.sort();
     let (median, slowest) = (times[100], times[199]);
     assert!(slowest <= median * 4 + Duration::from_millis(500), "{median:?} {slowest:?}");
+}
+
+// spec: CHUNK-35: over HTTP/2 unread bodies would fill the window that the others need.
+#[test]
+fn streams_of_one_connection_do_not_block_each_other() {
+    const SIZE: usize = 3 << 20;
+    let server = Server::with(&["--max-uploads-per-ip=1", "--idle-timeout=5s"]);
+    let bytes = vec![7; SIZE];
+    let parts = |n: u32| Parts::new(&format!("{n:08x}"), "a.bin", SIZE, bytes.clone());
+    let requests: Vec<_> = (0..12).map(|n| parts(n).put(0)).collect();
+    let statuses = H2::open(server.address()).ask_at_once(&requests);
+    assert!(statuses.iter().all(|status| *status == 201), "{statuses:?}");
 }
