@@ -35,7 +35,7 @@
 //! use piton::{durable::Durability, lock, merger, protocol, state, storage, upload};
 //! use piton::hold::{Hashing, HoldOptions, Holds};
 //! use piton::ingest::{Ingest, IngestOptions};
-//! use piton::service::{Pace, Service, ServiceOptions};
+//! use piton::service::{Finishing, Metrics, Pace, Service, ServiceOptions, TurnOptions};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -64,7 +64,10 @@
 //! let pace = Pace { idle_timeout: 30 * second, min_rate: None };
 //! let (rules, links) = (protocol::tus::Rules::default(), protocol::Links::default());
 //! let (cors, proxies) = (protocol::Cors::default(), protocol::Proxies::default());
-//! let options = ServiceOptions { rules, links, cors, proxies, pace };
+//! let turns = TurnOptions { per_address: None, wait: 30 * second };
+//! let (finishing, metrics) = (Finishing::OnRequest, Metrics::Hidden);
+//! let options =
+//!     ServiceOptions { rules, links, cors, proxies, pace, finishing, turns, metrics };
 //! let service = Service::new(ingest, options, tasks, stop);
 //! # let post = http::Request::post("/files/");
 //! # let post = post.header("Tus-Resumable", "1.0.0").header("Upload-Length", "11");

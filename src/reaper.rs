@@ -32,6 +32,17 @@ pub struct ReaperOptions {
     pub every: Duration,
     /// How long an expired upload is remembered, so that 410 can be told from 404.
     pub remember: Duration,
+    /// Which complete uploads are finished without a request.
+    pub finishing: Unasked,
+}
+
+/// Which complete uploads are finished without a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unasked {
+    /// Those of offset clients, which have no way to ask.
+    OffsetClients,
+    /// All of them.
+    Everybody,
 }
 
 /// What one sweep did.
@@ -139,9 +150,10 @@ impl Reaper {
         let uploads = blocking::run(move || storage.uploads()).await?;
         for batch in uploads.chunks(BATCH) {
             let (holds, batch) = (self.holds.clone(), batch.to_vec());
+            let unasked = self.options.finishing;
             let interrupted = blocking::run(move || -> Vec<UploadId> {
                 let ids = batch.into_iter().map(|stored| stored.id);
-                ids.filter(|id| is_interrupted(&holds, id)).collect()
+                ids.filter(|id| is_interrupted(&holds, id, unasked)).collect()
             });
             interrupted.await.into_iter().for_each(&self.resume);
             time::sleep(BREATH).await;
@@ -277,7 +289,7 @@ fn sweep_held(held: Held, memory: Memory) -> Result<Fate, HoldError> {
 
 /// Complete and unfinished, and nobody would ask: a publish that broke off, or the last byte of an
 /// offset client.
-fn is_interrupted(holds: &Holds, id: &UploadId) -> bool {
+fn is_interrupted(holds: &Holds, id: &UploadId, unasked: Unasked) -> bool {
     let record = match holds.look(id) {
         Ok(look) => look.current.record,
         Err(HoldError::Expired) => {
@@ -289,9 +301,10 @@ fn is_interrupted(holds: &Holds, id: &UploadId) -> bool {
     if record.manifest().parts().is_some() {
         return is_interrupted_final(&record);
     }
-    let offset_client =
-        record.manifest().dialect == Dialect::Tus && !record.manifest().is_partial();
-    record.phase() == Phase::Merging || (record.phase() == Phase::Received && offset_client)
+    let manifest = record.manifest();
+    let unasked = manifest.dialect == Dialect::Tus || unasked == Unasked::Everybody;
+    let complete = record.phase() == Phase::Received && !manifest.is_partial();
+    record.phase() == Phase::Merging || (complete && unasked)
 }
 
 /// Bytes that outlived the word that they are gone.

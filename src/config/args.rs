@@ -170,6 +170,14 @@ pub struct Options {
     #[arg(num_args = 0..=1, require_equals = true, help_heading = STORAGE)]
     pub(super) consume_partials: Setting,
 
+    /// Finish the file as soon as all of its numbered chunks are there
+    ///
+    /// Without it, a client of the chunk flow asks for that with POST /merge. The answer to the
+    /// last chunk then tells the result, where that takes no longer than two seconds.
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true")]
+    #[arg(num_args = 0..=1, require_equals = true, help_heading = STORAGE)]
+    pub(super) auto_merge: Setting,
+
     /// Name of a finished file
     ///
     /// Placeholders: {stem} and {ext} of the original name, {time} of finishing, {digest} and its
@@ -188,6 +196,22 @@ pub struct Options {
     /// From 1 to 1000000. Further ones wait to be accepted.
     #[arg(long, value_name = "COUNT", default_value = "10000", help_heading = LIMITS)]
     pub(super) max_connections: Setting,
+
+    /// Most chunks that one client address may send at the same time
+    ///
+    /// At least 1. Further ones wait for their turn in the order of their coming, while other
+    /// addresses go on. Of IPv6 a network of 64 bits counts as one address. Uploads over tus and
+    /// requests over HTTP/2 are not counted. A proxy in front has to be named in `behind-proxy`,
+    /// or all its clients count as one.
+    #[arg(long, value_name = "COUNT", default_value = "8", help_heading = LIMITS)]
+    pub(super) max_uploads_per_ip: Setting,
+
+    /// How long a chunk waits for its turn before it is refused
+    ///
+    /// The answer is then 429 with Retry-After. Make it no shorter than `idle-timeout`: so long a
+    /// connection that broke may hold its place.
+    #[arg(long, value_name = "TIME", default_value = "30s", help_heading = LIMITS)]
+    pub(super) queue_wait: Setting,
 
     /// Memory for the write buffers of all uploads together
     ///
@@ -220,6 +244,14 @@ pub struct Options {
     #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true")]
     #[arg(num_args = 0..=1, require_equals = true, help_heading = LIMITS)]
     pub(super) disable_termination: Setting,
+
+    /// Show nobody what is counted under /metrics
+    ///
+    /// Without it whoever can reach the server can read there how much it does: bytes, uploads,
+    /// connections.
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true")]
+    #[arg(num_args = 0..=1, require_equals = true, help_heading = LIMITS)]
+    pub(super) no_metrics: Setting,
 
     /// How long an unfinished upload is kept
     ///

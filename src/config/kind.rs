@@ -56,6 +56,8 @@ pub(super) const CHUNKS_PER_PART: Kind<Option<NonZeroU64>> =
 
 pub(super) const CONSUME_PARTIALS: Kind<bool> = Kind { example: "true", parse: truth };
 
+pub(super) const AUTO_MERGE: Kind<bool> = Kind { example: "true", parse: truth };
+
 pub(super) const NAME_TEMPLATE: Kind<String> =
     Kind { example: "{stem}-{time}-{digest8}{ext}", parse: name_template };
 
@@ -65,13 +67,12 @@ pub(super) const MAX_SIZE: Kind<Option<u64>> = Kind {
     parse: |text| unless_none(text, |text| size(text, 1, i64::MAX.unsigned_abs())),
 };
 
-pub(super) const MAX_CONNECTIONS: Kind<NonZeroUsize> = Kind {
-    example: "10000",
-    parse: |text| {
-        let connections = usize::try_from(count(text, 1_000_000)?);
-        connections.ok().and_then(NonZeroUsize::new).ok_or_else(|| "is too large".to_owned())
-    },
-};
+pub(super) const MAX_CONNECTIONS: Kind<NonZeroUsize> = Kind { example: "10000", parse: places };
+
+pub(super) const MAX_UPLOADS_PER_IP: Kind<Option<NonZeroUsize>> =
+    Kind { example: "8", parse: |text| unless_none(text, places) };
+
+pub(super) const QUEUE_WAIT: Kind<Duration> = Kind { example: "30s", parse: duration };
 
 pub(super) const MEMORY_BUDGET: Kind<u64> =
     Kind { example: "32MiB", parse: |text| size(text, 4 * MIB, TIB) };
@@ -81,6 +82,8 @@ pub(super) const IDLE_TIMEOUT: Kind<Duration> = Kind { example: "30s", parse: no
 pub(super) const MIN_RATE: Kind<Option<NonZeroU64>> =
     Kind { example: "64", parse: |text| unless_none(text, |text| nonzero(size(text, 1, GIB)?)) };
 pub(super) const DISABLE_DOWNLOAD: Kind<bool> = Kind { example: "true", parse: truth };
+
+pub(super) const NO_METRICS: Kind<bool> = Kind { example: "true", parse: truth };
 
 pub(super) const EXPIRE_AFTER: Kind<Duration> = Kind { example: "24h", parse: nonzero_duration };
 
@@ -117,6 +120,11 @@ pub(super) const LOG_FORMAT: Kind<LogFormat> = Kind {
 };
 
 pub(super) const LOG_LEVEL: Kind<String> = Kind { example: "info", parse: log_level };
+
+fn places(text: &str) -> Result<NonZeroUsize, String> {
+    let places = usize::try_from(count(text, 1_000_000)?);
+    places.ok().and_then(NonZeroUsize::new).ok_or_else(|| "is too large".to_owned())
+}
 
 fn unless_none<T>(
     text: &str,

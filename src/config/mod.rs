@@ -72,6 +72,8 @@ pub struct Config {
     pub chunks_per_part: Option<NonZeroU64>,
     /// Whether partial uploads go once a final upload has their bytes.
     pub consume_partials: bool,
+    /// Whether uploads of index clients are finished without being asked for.
+    pub auto_merge: bool,
     /// Name of a finished file: literal text and the placeholders `{stem}`, `{ext}`, `{time}`,
     /// `{digest}`, `{digest8}` and `{id}`, at least one of the last four; braces are balanced.
     pub name_template: String,
@@ -79,6 +81,10 @@ pub struct Config {
     pub max_size: Option<u64>,
     /// Most open connections, up to 1,000,000.
     pub max_connections: NonZeroUsize,
+    /// Most chunks that one client address may send at the same time, or `None` for no limit.
+    pub max_uploads_per_ip: Option<NonZeroUsize>,
+    /// How long a chunk waits for its turn; 0 to ten years.
+    pub queue_wait: Duration,
     /// Bytes of write buffers in the whole process, from 4 MiB to 1 TiB.
     pub memory_budget: u64,
     /// How long a client may be silent within a request; from 1 ms to ten years.
@@ -90,6 +96,8 @@ pub struct Config {
     pub disable_download: bool,
     /// Whether DELETE is refused, in both protocols.
     pub disable_termination: bool,
+    /// Whether `/metrics` is not shown.
+    pub no_metrics: bool,
     /// How long an unfinished upload is kept; from 1 ms to ten years.
     pub expire_after: Duration,
     /// How long a finished file is kept; from 1 ms to ten years, or `None` for ever.
@@ -173,14 +181,18 @@ impl Config {
             chunk_digest: read!(chunk_digest, CHUNK_DIGEST),
             chunks_per_part: read!(chunks_per_part, CHUNKS_PER_PART),
             consume_partials: read!(consume_partials, CONSUME_PARTIALS),
+            auto_merge: read!(auto_merge, AUTO_MERGE),
             name_template: read!(name_template, NAME_TEMPLATE),
             max_size: read!(max_size, MAX_SIZE),
             max_connections: read!(max_connections, MAX_CONNECTIONS),
+            max_uploads_per_ip: read!(max_uploads_per_ip, MAX_UPLOADS_PER_IP),
+            queue_wait: read!(queue_wait, QUEUE_WAIT),
             memory_budget: read!(memory_budget, MEMORY_BUDGET),
             idle_timeout: read!(idle_timeout, IDLE_TIMEOUT),
             min_rate: read!(min_rate, MIN_RATE),
             disable_download: read!(disable_download, DISABLE_DOWNLOAD),
             disable_termination: read!(disable_termination, DISABLE_TERMINATION),
+            no_metrics: read!(no_metrics, NO_METRICS),
             expire_after: read!(expire_after, EXPIRE_AFTER),
             keep_finished: read!(keep_finished, KEEP_FINISHED),
             reap_every: read!(reap_every, REAP_EVERY),

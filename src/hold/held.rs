@@ -11,6 +11,7 @@ use crate::{
     lock::{FileLock, LeaveSignal, UploadGuard},
     state::Versioned,
     storage::{Blob, Staged, Storage},
+    telemetry::Event,
     upload::{
         ChunkIndex, Fact, LawError, Length, Offset, OutOfRange, PartId, Phase, Record,
         Sha256Digest, Stamped, Timestamp, UploadId,
@@ -197,6 +198,13 @@ impl Held {
     ) -> Result<(), HoldError> {
         let facts: Vec<Stamped> = facts.into_iter().map(|fact| Stamped { at, fact }).collect();
         self.current = self.holds.state().commit(&self.current, &facts, flush)?;
+        for stamped in facts {
+            match stamped.fact {
+                Fact::Finished { .. } => self.holds.meter().upload(Event::Finished),
+                Fact::Expired => self.holds.meter().upload(Event::Expired),
+                _ => {}
+            }
+        }
         Ok(())
     }
 

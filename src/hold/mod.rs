@@ -37,6 +37,7 @@ use crate::{
     lock::{FileLock, LockError, Locks, Manner, ProcessLocks, UploadGuard},
     state::{State, StateError, Version, Versioned},
     storage::Storage,
+    telemetry::{Event, Meter},
     upload::{
         ChunkIndex, LawError, Manifest, OutOfRange, PartId, Phase, Record, Timestamp, UploadId,
     },
@@ -126,6 +127,7 @@ pub struct Holds {
     options: HoldOptions,
     warm: Mutex<HashMap<UploadId, Warm>>,
     attended: Attended,
+    meter: Meter,
 }
 
 /// What is worth keeping of an upload between two requests: that its bytes were compared at this
@@ -155,7 +157,13 @@ impl Holds {
         options: HoldOptions,
     ) -> Self {
         let (warm, attended) = (Mutex::default(), Attended::default());
-        Self { state, storage, locks, files, clock, options, warm, attended }
+        let meter = Meter::default();
+        Self { state, storage, locks, files, clock, options, warm, attended, meter }
+    }
+
+    /// What becomes of uploads is counted here.
+    pub const fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Where facts live.
@@ -427,7 +435,10 @@ impl Holds {
             Err(error) => return Err((error, Some(guard))),
         };
         match self.clear_ground(&created) {
-            Ok(()) => Ok((Held::fresh(self, (guard, lock), created), Origin::Created)),
+            Ok(()) => {
+                self.meter.upload(Event::Begun);
+                Ok((Held::fresh(self, (guard, lock), created), Origin::Created))
+            }
             Err(error) => Err((error, None)),
         }
     }

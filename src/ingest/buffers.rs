@@ -14,6 +14,7 @@ const BUFFER: usize = 512 * 1024;
 /// All buffers of the process.
 pub(super) struct BufferPool {
     permits: Arc<Semaphore>,
+    all: usize,
     free: Mutex<Vec<Vec<u8>>>,
 }
 
@@ -21,8 +22,8 @@ impl BufferPool {
     /// As many buffers as fit into `budget` bytes, at least four.
     pub(super) fn new(budget: u64) -> Arc<Self> {
         let fit = usize::try_from(budget).unwrap_or(usize::MAX) / BUFFER;
-        let permits = Arc::new(Semaphore::new(fit.clamp(4, Semaphore::MAX_PERMITS)));
-        Arc::new(Self { permits, free: Mutex::default() })
+        let all = fit.clamp(4, Semaphore::MAX_PERMITS);
+        Arc::new(Self { permits: Arc::new(Semaphore::new(all)), all, free: Mutex::default() })
     }
 
     /// A buffer, as soon as one is free; in the order of asking.
@@ -32,6 +33,12 @@ impl BufferPool {
         let reused = self.free().pop();
         let bytes = reused.unwrap_or_else(|| Vec::with_capacity(BUFFER));
         Buffer { bytes, pool: self.clone(), _permit: permit }
+    }
+
+    /// Buffers in use, and buffers that there may be.
+    pub(super) fn usage(&self) -> (usize, usize) {
+        let free = self.permits.available_permits();
+        (self.all.saturating_sub(free), self.all)
     }
 
     /// Are others waiting for a buffer?

@@ -228,22 +228,28 @@ impl Ingest {
                 if actual != expected {
                     return Err(IngestError::ChunkLength { expected, actual });
                 }
-                let (held, _) = self.holds.create(self.chunk_manifest(put, layout)).await?;
+                let manifest = self.chunk_manifest(&put.key, &put.metadata, layout);
+                let (held, _) = self.holds.create(manifest).await?;
                 Ok(held)
             }
             (Err(error), _) => Err(error),
         }
     }
 
-    fn chunk_manifest(&self, put: &ChunkPut, layout: Layout) -> Manifest {
+    pub(super) fn chunk_manifest(
+        &self,
+        key: &ChunkKey,
+        metadata: &str,
+        layout: Layout,
+    ) -> Manifest {
         Manifest {
-            id: self.holds.state().secret().id(&put.key),
+            id: self.holds.state().secret().id(key),
             layout,
-            metadata: put.metadata.clone(),
-            filename: put.key.filename.clone(),
+            metadata: metadata.to_owned(),
+            filename: key.filename.clone(),
             media_type: None,
             dialect: Dialect::Chunks,
-            key: Some(put.key.clone()),
+            key: Some(key.clone()),
             concatenation: None,
             created_at: self.now(),
             epoch: self.holds.options().epoch,
@@ -350,7 +356,10 @@ fn begins_anew(error: &IngestError) -> bool {
 
 /// The upload's layout, if the request agrees with it; with the request's length where the upload
 /// has none yet.
-fn agreed_layout(record: &Record, given: Option<&Layout>) -> Result<Layout, IngestError> {
+pub(super) fn agreed_layout(
+    record: &Record,
+    given: Option<&Layout>,
+) -> Result<Layout, IngestError> {
     let stored = record.layout();
     let Some(given) = given else { return Ok(*stored) };
     let fields = [

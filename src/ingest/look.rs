@@ -1,6 +1,6 @@
 //! Looking at uploads, and giving them up.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{Ingest, IngestError};
 use crate::{
@@ -75,7 +75,7 @@ impl Ingest {
         Ok(View { awaited, ..view })
     }
 
-    fn view(&self, held: &Held) -> Result<View, HoldError> {
+    pub(super) fn view(&self, held: &Held) -> Result<View, HoldError> {
         Ok(View {
             id: held.id().clone(),
             record: held.current().record.clone(),
@@ -134,6 +134,16 @@ impl Ingest {
         self.holds.forget(id).await?;
         self.merger.upload_gone(id);
         Ok(())
+    }
+
+    /// Finishes the upload behind the request, which waits for it no longer than `wait`.
+    pub async fn merge_within(
+        &self,
+        record: &Record,
+        demand: MergeDemand,
+        wait: Duration,
+    ) -> Result<MergeOutcome, MergeError> {
+        self.merger.merge_within(record, demand, wait).await
     }
 
     /// Finishes the upload.

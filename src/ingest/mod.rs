@@ -2,6 +2,7 @@
 //! to run in a task of its own, which a client that hangs up cannot cancel.
 
 mod append;
+mod begin;
 mod buffers;
 mod check;
 mod chunk;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     append::{Append, Appended, Fate},
+    begin::{NewChunked, Origin},
     chunk::{
         CHUNK_LEN_MAX, ChunkCommitted, ChunkFate, ChunkPut, Condition, ExpectedDigests, StagedChunk,
     },
@@ -37,6 +39,7 @@ use self::{buffers::BufferPool, pump::Transfers};
 use crate::{
     hold::Holds,
     merger::Merger,
+    telemetry::Meter,
     upload::{
         ChecksumAlgorithm, ChunkSize, Length, NotAChecksum, Offset, OutOfRange, Sha256Digest,
     },
@@ -202,6 +205,16 @@ impl Ingest {
     /// Bytes of a chunk where the client does not say.
     pub const fn chunk_size(&self) -> ChunkSize {
         self.options.chunk_size
+    }
+
+    /// Write buffers in use, and write buffers that there may be.
+    pub fn buffers(&self) -> (usize, usize) {
+        self.transfers.pool.usage()
+    }
+
+    /// Where things are counted.
+    pub fn meter(&self) -> &Meter {
+        self.holds.meter()
     }
 
     /// Bytes that may still come.

@@ -44,7 +44,9 @@ impl Merger {
     /// Puts a final upload together if all its parts are complete. One that can never complete
     /// ends: `Expired`.
     pub async fn concatenate(self: &Arc<Self>, id: &UploadId) -> Result<Concatenated, MergeError> {
-        let Some(turn) = self.turn(id).await else { return Ok(Concatenated::Running) };
+        let Some(turn) = self.turn(id, self.options.join_wait).await else {
+            return Ok(Concatenated::Running);
+        };
         let (this, id) = (self.clone(), id.clone());
         let task = self.tasks.spawn(async move {
             let outcome = this.concatenate_once(&id).await;

@@ -21,6 +21,7 @@ use std::{
 
 use tokio::{
     sync::{Semaphore, watch},
+    task::{JoinError, JoinHandle},
     time,
 };
 use tokio_util::task::TaskTracker;
@@ -31,9 +32,10 @@ use crate::{
     clock::Stopwatch,
     hold::{Hashing, Held, HoldError, Holds},
     lock::Manner,
+    telemetry::MergeEnd,
     upload::{
-        ChunkIndex, CompositeMismatch, DigestForm, Finished, Length, NameTemplate, Sha256Digest,
-        UploadId,
+        ChunkIndex, CompositeMismatch, DigestForm, Finished, Length, NameTemplate, Record,
+        Sha256Digest, UploadId,
     },
 };
 
@@ -173,26 +175,63 @@ impl Merger {
         id: &UploadId,
         demand: MergeDemand,
     ) -> Result<MergeOutcome, MergeError> {
-        let Some(turn) = self.turn(id).await else { return Ok(MergeOutcome::Running) };
+        let join_wait = self.options.join_wait;
+        let Some(turn) = self.turn(id, join_wait).await else { return Ok(MergeOutcome::Running) };
+        joined(self.merge_behind(id, demand, turn).await)
+    }
+
+    /// The same for a request that waits no longer than `wait`: what is wrong with its demand, it
+    /// is told at once, and the merge goes on without it.
+    pub async fn merge_within(
+        self: &Arc<Self>,
+        record: &Record,
+        demand: MergeDemand,
+        wait: Duration,
+    ) -> Result<MergeOutcome, MergeError> {
+        if record.manifest().is_partial() {
+            return Err(MergeError::Partial);
+        }
+        publish::check(record, &demand)?;
+        if let Some(finished) = record.finished() {
+            return Ok(MergeOutcome::AlreadyMerged(finished.clone()));
+        }
+        let (id, waiting) = (&record.manifest().id, Stopwatch::start());
+        let join_wait = wait.min(self.options.join_wait);
+        let Some(turn) = self.turn(id, join_wait).await else { return Ok(MergeOutcome::Running) };
+        let left = wait.saturating_sub(waiting.elapsed());
+        match time::timeout(left, self.merge_behind(id, demand, turn)).await {
+            Ok(merged) => joined(merged),
+            Err(_) => Ok(MergeOutcome::Running),
+        }
+    }
+
+    /// Detached: a client that hangs up does not stop a merge.
+    fn merge_behind(
+        self: &Arc<Self>,
+        id: &UploadId,
+        demand: MergeDemand,
+        turn: Running,
+    ) -> JoinHandle<Result<MergeOutcome, MergeError>> {
         let (this, id) = (self.clone(), id.clone());
-        // Detached: a client that hangs up does not stop a merge.
-        let task = self.tasks.spawn(async move {
+        self.tasks.spawn(async move {
+            let time = Stopwatch::start();
             let outcome = this.merge_in_turns(&id, demand).await;
+            let end = if outcome.is_ok() { MergeEnd::Merged } else { MergeEnd::Refused };
+            this.holds.meter().merge(end, time.elapsed());
             drop(turn);
             outcome
-        });
-        task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        })
     }
 
     /// The right to finish an upload, once nobody else does; `None` if that takes too long.
-    async fn turn(self: &Arc<Self>, id: &UploadId) -> Option<Running> {
+    async fn turn(self: &Arc<Self>, id: &UploadId, wait: Duration) -> Option<Running> {
         let waiting = Stopwatch::start();
         loop {
             let mut other = match self.join(id) {
                 Ok(turn) => return Some(turn),
                 Err(other) => other,
             };
-            let left = self.options.join_wait.saturating_sub(waiting.elapsed());
+            let left = wait.saturating_sub(waiting.elapsed());
             // The sender is dropped when the other one ends; nothing is ever sent.
             time::timeout(left, other.changed()).await.ok()?.ok();
         }
@@ -283,7 +322,7 @@ impl Merger {
         if held.record().manifest().is_partial() {
             return Err(MergeError::Partial);
         }
-        publish::check(held, demand)?;
+        publish::check(held.record(), demand)?;
         if let Some(finished) = held.record().finished() {
             return Ok(Some(MergeOutcome::AlreadyMerged(finished.clone())));
         }
@@ -294,6 +333,10 @@ impl Merger {
         }
         publish::publish(held, demand, &self.options).map(MergeOutcome::Merged).map(Some)
     }
+}
+
+fn joined<T>(task: Result<T, JoinError>) -> T {
+    task.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 impl fmt::Debug for Merger {

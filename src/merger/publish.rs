@@ -22,8 +22,10 @@ const ALTERNATIVES: u32 = 10_000;
 const NAMED_MAX: usize = 10_000;
 
 /// Is the set complete, and is it what the client demands? Says in which form its digest matched.
-pub(super) fn check(held: &Held, demand: &MergeDemand) -> Result<Option<DigestForm>, MergeError> {
-    let record = held.record();
+pub(super) fn check(
+    record: &Record,
+    demand: &MergeDemand,
+) -> Result<Option<DigestForm>, MergeError> {
     if !record.is_complete() {
         return Err(MergeError::Missing { missing: missing(record) });
     }
@@ -79,7 +81,7 @@ pub(super) fn publish(
     demand: &MergeDemand,
     options: &MergeOptions,
 ) -> Result<Finished, MergeError> {
-    let form = check(held, demand)?;
+    let form = check(held.record(), demand)?;
     let joined = held.record().manifest().parts().is_some();
     if options.verify == Verify::Everything && !joined {
         verify(held)?;

@@ -10,7 +10,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Reaper, ReaperOptions, Swept};
+use super::{Reaper, ReaperOptions, Swept, Unasked};
 use crate::durable::Durability;
 use crate::{
     hold::HoldError,
@@ -28,7 +28,9 @@ const NOTHING: Swept = Swept { expired: 0, forgotten: 0, orphans: 0, staged: 0 }
 /// A reaper, and the uploads that it wants to see finished.
 fn reaper(bench: &Bench) -> (Reaper, Arc<Mutex<Vec<UploadId>>>) {
     let resumed = Arc::new(Mutex::new(Vec::new()));
-    let (list, options) = (resumed.clone(), ReaperOptions { every: DAY, remember: DAY });
+    let finishing = Unasked::OffsetClients;
+    let options = ReaperOptions { every: DAY, remember: DAY, finishing };
+    let list = resumed.clone();
     let reaper = Reaper::new(bench.holds.clone(), options, move |id| list.lock().unwrap().push(id));
     (reaper, resumed)
 }
@@ -39,7 +41,11 @@ async fn sweep(bench: &Bench) -> Swept {
 
 /// A sweep every half an hour, of which the first has been.
 async fn regular(bench: &Bench) -> Reaper {
-    let options = ReaperOptions { every: Duration::from_mins(30), remember: DAY };
+    let options = ReaperOptions {
+        every: Duration::from_mins(30),
+        remember: DAY,
+        finishing: Unasked::OffsetClients,
+    };
     let mut reaper = Reaper::new(bench.holds.clone(), options, |_| {});
     reaper.sweep().await.unwrap();
     reaper

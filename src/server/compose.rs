@@ -21,8 +21,8 @@ use crate::{
     lock::{LedgerLocks, LedgerPath, Locks, ProcessLocks},
     merger::{MergeOptions, Merger, Partials, Verify},
     protocol::{Cors, Links, OriginPattern, Proxies, tus::Rules},
-    reaper::{Reaper, ReaperOptions},
-    service::{Pace, Service, ServiceOptions},
+    reaper::{Reaper, ReaperOptions, Unasked},
+    service::{Finishing, Metrics, Pace, Service, ServiceOptions, TurnOptions},
     state::{
         LocalState,
         local::{TrustMark, ledger_path},
@@ -50,7 +50,7 @@ pub(super) struct House {
     /// Cancelled when the process is about to stop.
     pub(super) stop: CancellationToken,
     pub(super) merger: Arc<Merger>,
-    reap_every: Duration,
+    reap: ReaperOptions,
     mark: TrustMark,
 }
 
@@ -83,14 +83,14 @@ impl House {
         let ingest = Ingest::new(holds.clone(), merger.clone(), options.ingest, stop.clone());
         let ingest = Arc::new(ingest);
         let service = Service::new(ingest, options.service, tasks.clone(), stop.clone());
-        let reap_every = config.reap_every;
-        Ok(Self { service, holds, tasks, stop, merger, reap_every, mark })
+        let finishing = if config.auto_merge { Unasked::Everybody } else { Unasked::OffsetClients };
+        let reap = ReaperOptions { every: config.reap_every, remember: REMEMBER, finishing };
+        Ok(Self { service, holds, tasks, stop, merger, reap, mark })
     }
 
     pub(super) fn reaper(&self) -> Reaper {
-        let options = ReaperOptions { every: self.reap_every, remember: REMEMBER };
         let (merger, tasks) = (self.merger.clone(), self.tasks.clone());
-        Reaper::new(self.holds.clone(), options, move |id| {
+        Reaper::new(self.holds.clone(), self.reap, move |id| {
             let merger = merger.clone();
             tasks.spawn(async move {
                 if let Err(error) = merger.resume(&id).await {
@@ -180,7 +180,10 @@ fn service_options(config: &Config) -> Result<ServiceOptions, StartError> {
     };
     let (cors, proxies) = (cors(config)?, Proxies::new(config.behind_proxy.clone()));
     let pace = Pace { idle_timeout: config.idle_timeout, min_rate: config.min_rate };
-    Ok(ServiceOptions { rules, links, cors, proxies, pace })
+    let finishing = if config.auto_merge { Finishing::WhenComplete } else { Finishing::OnRequest };
+    let turns = TurnOptions { per_address: config.max_uploads_per_ip, wait: config.queue_wait };
+    let metrics = if config.no_metrics { Metrics::Hidden } else { Metrics::Shown };
+    Ok(ServiceOptions { rules, links, cors, proxies, pace, finishing, turns, metrics })
 }
 
 fn cors(config: &Config) -> Result<Cors, StartError> {

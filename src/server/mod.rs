@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{compose::House, connection::Porter, tls::Tls};
-use crate::{blocking, clock::Stopwatch, config::Config};
+use crate::{blocking, clock::Stopwatch, config::Config, telemetry::Meter};
 
 /// How long to wait before the next try when the process has no descriptor left for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -106,7 +106,7 @@ impl Server {
         let connections = TaskTracker::new();
         let background = house.begin_background();
         tokio::select! {
-            () = accept(&listener, &porter, &config, &connections) => {}
+            () = accept(&listener, &porter, (&config, house.holds.meter()), &connections) => {}
             () = shutdown => {}
         }
         drop(listener);
@@ -143,17 +143,19 @@ async fn drain(house: &House, connections: &TaskTracker) {
 async fn accept(
     listener: &TcpListener,
     porter: &Porter,
-    config: &Config,
+    counted: (&Config, &Meter),
     connections: &TaskTracker,
 ) {
+    let (config, meter) = counted;
     let places = Arc::new(Semaphore::new(config.max_connections.get()));
     loop {
         let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
         let (stream, peer) = next_stream(listener).await;
         let porter = porter.for_peer(peer.ip());
+        let open = meter.connection();
         connections.spawn(async move {
             porter.serve(stream).await;
-            drop(place);
+            drop((place, open));
         });
     }
 }

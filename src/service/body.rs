@@ -22,6 +22,7 @@ use super::waiting::Waiting;
 use crate::{
     ingest::{Broken, Source},
     protocol::tus::checksum,
+    telemetry::Meter,
     upload::{Checksum, NotAChecksum},
 };
 
@@ -57,6 +58,7 @@ struct Shared {
     hoarded: usize,
     /// It was told to make sense of them before it gets more.
     asked_to_parse: bool,
+    meter: Meter,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +95,7 @@ struct Patience {
 }
 
 impl RequestBody {
-    pub(super) fn new<B>(body: B, announced: Option<u64>, pace: Pace) -> Self
+    pub(super) fn new<B>(body: B, announced: Option<u64>, pace: Pace, meter: Meter) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -109,6 +111,7 @@ impl RequestBody {
             progress,
             hoarded: 0,
             asked_to_parse: false,
+            meter,
         };
         Self { shared: Arc::new(Mutex::new(shared)), announced }
     }
@@ -206,6 +209,7 @@ impl Shared {
                     match frame.map(|frame| frame.map(Frame::into_data)) {
                         Some(Ok(Ok(bytes))) => {
                             self.patience.count(bytes.len());
+                            self.meter.received(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
                             return Poll::Ready(Some(Ok(bytes)));
                         }
                         Some(Ok(Err(frame))) => self.keep_checksum(frame),

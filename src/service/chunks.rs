@@ -1,31 +1,39 @@
 //! The chunk flow: each request of the dialect, run.
 
+use std::time::Duration;
+
 use http::request::Parts;
 
 use super::{
-    Service,
+    Finishing, Service,
     body::RequestBody,
     refusal::{Refusal, merge_problem, refuse},
 };
 use crate::{
     ingest::{
         Attendance, ChunkCommitted, ChunkFate, ChunkPut, Condition, ExpectedDigests, Hashing,
-        IngestError, MergeDemand, MergeOutcome, StagedChunk, View,
+        HoldError, IngestError, MergeDemand, MergeOutcome, NewChunked, Origin, StagedChunk, View,
     },
     protocol::{
         Answer, BodyLength, Problem,
         chunks::{
-            BodyKind, Check, ChunkUpload, MERGE_BYTES_MAX, Merge, Named, Params, Route,
-            StatusQuery, Subject,
-            answer::{self, Beside, Checked, ChunkStored, Merged, Status, StatusState, Stored},
+            BodyKind, Check, ChunkUpload, IndexFormat, Init, JSON_BYTES_MAX, Merge, Named, Params,
+            Route, StatusQuery, Subject, accepts_json,
+            answer::{
+                self, Begun, Beside, Checked, ChunkStored, Merged, Status, StatusState, Stored,
+            },
+            patience,
         },
         tus,
     },
-    upload::{ChunkIndex, Dialect, Length},
+    upload::{ChunkIndex, ChunkKey, Dialect, Length, Record, UploadHash},
 };
 
 /// Nobody is told apart until there are accounts.
 const OWNER: &str = "";
+
+/// How long the chunk that completes a file waits for the file.
+const AUTO_MERGE_WAIT: Duration = Duration::from_secs(2);
 
 type Outcome = Result<Answer, Refusal>;
 
@@ -42,6 +50,7 @@ impl Service {
             Ok(Route::Probe) => self.check(parts).await.map(|checked| checked.probe()),
             Ok(Route::Upload) => self.upload(parts, length, body).await,
             Ok(Route::Status) => self.status(parts).await,
+            Ok(Route::Init) => self.init(parts, length, body).await,
             Ok(Route::Merge) => self.merge(parts, length, body).await,
             Ok(Route::Delete) => self.delete(parts).await,
             Err(problem) => Err(problem.into()),
@@ -70,17 +79,56 @@ impl Service {
         let Some(view) = found else {
             return Ok(Status::unknown(name, query.format).response());
         };
+        Ok(self.status_as(&view, query.format).response())
+    }
+
+    fn status_as(&self, view: &View, format: IndexFormat) -> Status {
         let beside = Beside { tail: view.tail, expires_at: view.deadline };
-        let mut status = Status::of(&view.record, beside, self.links(), query.format);
+        let mut status = Status::of(&view.record, beside, self.links(), format);
         if view.merging && view.record.finished().is_none() {
             status.state = StatusState::Merging;
         }
-        Ok(status.response())
+        status
+    }
+
+    async fn init(&self, parts: &Parts, length: BodyLength, body: &mut RequestBody) -> Outcome {
+        let init = Init::decode(&collect_json(parts, length, body).await?)?;
+        self.check_size(Some(init.size))?;
+        let mut random = [0; 20];
+        getrandom::fill(&mut random).map_err(|error| HoldError::Io(error.into()))?;
+        let key = init.name(|| UploadHash::from_random(random)).key(OWNER);
+        let found = known(self.ingest().status_for_chunk(key.clone()).await)?;
+        let (view, begun) = match found {
+            Some(view) => (view, Begun::There),
+            None => self.begin(key, &init).await?,
+        };
+        if view.record.layout().length().is_some() {
+            init.fits(view.record.layout())?;
+        }
+        let mut status = self.status_as(&view, IndexFormat::List);
+        if let Some(digests) = &init.chunks {
+            status = status.compared(&view.record, digests);
+        }
+        Ok(status.begun(begun, self.links()))
+    }
+
+    async fn begin(&self, key: ChunkKey, init: &Init) -> Result<(View, Begun), Refusal> {
+        let layout = init.layout(self.ingest().chunk_size())?;
+        let metadata = tus::Metadata::named(key.filename.as_deref()).verbatim;
+        let new = NewChunked { key, metadata, layout };
+        let (view, origin) = self.ingest().begin(new).await.map_err(plain)?;
+        let begun = match origin {
+            Origin::Created => Begun::New,
+            Origin::Found => Begun::There,
+        };
+        Ok((view, begun))
     }
 
     async fn upload(&self, parts: &Parts, length: BodyLength, body: &mut RequestBody) -> Outcome {
         let params = Params::from_query(parts.uri.query())?;
-        let length = match BodyKind::of(&parts.headers, length)? {
+        let kind = BodyKind::of(&parts.headers, length)?;
+        let _turn = self.turn(parts).await?;
+        let length = match kind {
             BodyKind::Raw { length } => length,
             BodyKind::Multipart => return self.upload_form(params, parts, body).await,
         };
@@ -114,6 +162,9 @@ impl Service {
         self.check_size(upload.size)?;
         let key = upload.name.key(OWNER);
         let found = known(self.ingest().status_for_chunk(key.clone()).await)?;
+        if found.as_ref().is_some_and(|view| view.record.manifest().parts().is_some()) {
+            return Err(Problem::FinalUpload.into());
+        }
         let stored = found.as_ref().and_then(|view| view.record.chunks().get(upload.index));
         upload.condition.check(stored)?;
         let layout = if let Some(view) = &found {
@@ -152,25 +203,48 @@ impl Service {
         let committed = self.ingest().commit_chunk(put, chunk).await;
         let ChunkCommitted { fate, record, .. } =
             committed.map_err(|error| refuse(error, index))?;
-        let stored = ChunkStored::of(&record, index).ok_or(Problem::Storage)?;
+        let mut stored = ChunkStored::of(&record, index).ok_or(Problem::Storage)?;
+        stored.result = self.finish_if_complete(&record).await;
         Ok(stored.response(match fate {
             ChunkFate::Stored => Stored::New,
             ChunkFate::Duplicate => Stored::Identical,
         }))
     }
 
+    /// Under `--auto-merge` whoever completes the set finishes the file, and who finds it complete.
+    /// The chunk is stored whatever becomes of that.
+    async fn finish_if_complete(&self, record: &Record) -> Option<Merged> {
+        let manifest = record.manifest();
+        let asked_for = self.0.options.finishing == Finishing::OnRequest;
+        if asked_for || manifest.dialect != Dialect::Chunks || !record.is_complete() {
+            return None;
+        }
+        let demand = MergeDemand::default();
+        match self.ingest().merge_within(record, demand, AUTO_MERGE_WAIT).await {
+            Ok(MergeOutcome::Merged(finished) | MergeOutcome::AlreadyMerged(finished)) => {
+                Some(Merged::of(&manifest.id, &finished, self.links()))
+            }
+            Ok(MergeOutcome::Running) => None,
+            Err(error) => {
+                tracing::error!(id = %manifest.id, %error, "could not finish a complete upload");
+                None
+            }
+        }
+    }
+
     async fn merge(&self, parts: &Parts, length: BodyLength, body: &mut RequestBody) -> Outcome {
-        Merge::accepts(&parts.headers, length)?;
-        let json = body.collect(MERGE_BYTES_MAX).await?;
-        let json = json.ok_or(Problem::BodyTooLarge { limit: MERGE_BYTES_MAX })?;
-        let merge = Merge::decode(&json)?;
+        let merge = Merge::decode(&collect_json(parts, length, body).await?)?;
         let key = merge.name.key(OWNER);
         let view = self.ingest().status_of(key).await.map_err(plain)?;
         merge.fits(view.record.layout())?;
         let digest = merge.digest.map(|digest| (digest, merge.form));
         let demand = MergeDemand { digest, chunks: merge.chunks };
-        let id = view.id;
-        match self.ingest().merge(&id, demand).await {
+        let (id, patience) = (view.id, patience(&parts.headers));
+        let merged = match patience {
+            None => self.ingest().merge(&id, demand).await,
+            Some(wait) => self.ingest().merge_within(&view.record, demand, wait).await,
+        };
+        match merged {
             Ok(MergeOutcome::Merged(finished)) => {
                 let merged = Merged::of(&id, &finished, self.links());
                 Ok(merged.response(answer::MergeOutcome::Created))
@@ -178,6 +252,9 @@ impl Service {
             Ok(MergeOutcome::AlreadyMerged(finished)) => {
                 let merged = Merged::of(&id, &finished, self.links());
                 Ok(merged.response(answer::MergeOutcome::Found))
+            }
+            Ok(MergeOutcome::Running) if patience.is_some() => {
+                Ok(answer::merging_as_preferred(&id, self.links()))
             }
             Ok(MergeOutcome::Running) => Ok(answer::merging(&id, self.links())),
             Err(error) => {
@@ -222,6 +299,16 @@ fn known(view: Result<View, IngestError>) -> Result<Option<View>, Refusal> {
         Err(Refusal::Problem(Problem::UnknownUpload | Problem::Gone)) => Ok(None),
         Err(other) => Err(other),
     }
+}
+
+async fn collect_json(
+    parts: &Parts,
+    length: BodyLength,
+    body: &mut RequestBody,
+) -> Result<Vec<u8>, Refusal> {
+    accepts_json(&parts.headers, length)?;
+    let json = body.collect(JSON_BYTES_MAX).await?;
+    Ok(json.ok_or(Problem::BodyTooLarge { limit: JSON_BYTES_MAX })?)
 }
 
 fn md5_wanted(put: &ChunkPut) -> Hashing {

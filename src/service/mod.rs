@@ -1,5 +1,6 @@
 //! The request: route → decode → run → encode. A hyper service, and the library's face.
 
+mod about;
 mod body;
 mod caller;
 mod chunks;
@@ -8,19 +9,22 @@ mod refusal;
 mod response;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod tus;
 mod waiting;
 
 use std::{error::Error, fmt, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::waiting::Waiting;
-pub use self::{body::Pace, caller::ClientAddress, refusal::Aborted, response::ResponseBody};
-use self::{body::RequestBody, caller::Caller, refusal::Refusal, response::render};
+pub use self::{
+    body::Pace, caller::ClientAddress, refusal::Aborted, response::ResponseBody, turns::TurnOptions,
+};
+use self::{body::RequestBody, caller::Caller, refusal::Refusal, response::render, turns::Turns};
 use crate::{
     ingest::{Broken, Ingest},
     protocol::{
@@ -28,6 +32,7 @@ use crate::{
         chunks::route,
         tus::{Rules, decode},
     },
+    telemetry::Spoken,
     upload::Dialect,
 };
 
@@ -44,6 +49,30 @@ pub struct ServiceOptions {
     pub proxies: Proxies,
     /// How long a body may make us wait.
     pub pace: Pace,
+    /// When the uploads of index clients become files.
+    pub finishing: Finishing,
+    /// How many chunks one address may send at the same time.
+    pub turns: TurnOptions,
+    /// Who looks at what is counted.
+    pub metrics: Metrics,
+}
+
+/// Who looks at what is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metrics {
+    /// Whoever asks for `/metrics`.
+    Shown,
+    /// Nobody (`--no-metrics`).
+    Hidden,
+}
+
+/// When the uploads of index clients become files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finishing {
+    /// When a client asks for it.
+    OnRequest,
+    /// As soon as all chunks are there (`--auto-merge`).
+    WhenComplete,
 }
 
 /// Serves both dialects. Clones share everything but who asks.
@@ -53,6 +82,7 @@ pub struct Service(Arc<Inner>, Caller);
 struct Inner {
     ingest: Arc<Ingest>,
     options: ServiceOptions,
+    turns: Arc<Turns>,
     tasks: TaskTracker,
     stop: CancellationToken,
     closed: CancellationToken,
@@ -74,8 +104,8 @@ impl Service {
         stop: CancellationToken,
     ) -> Self {
         let closed = CancellationToken::new();
-        let caller = Caller::default();
-        Self(Arc::new(Inner { ingest, options, tasks, stop, closed }), caller)
+        let (caller, turns) = (Caller::default(), Arc::default());
+        Self(Arc::new(Inner { ingest, options, turns, tasks, stop, closed }), caller)
     }
 
     fn ingest(&self) -> &Arc<Ingest> {
@@ -113,7 +143,8 @@ impl Service {
             Ok(BodyLength::Exactly(bytes)) => Some(*bytes),
             Ok(BodyLength::Unknown) | Err(_) => None,
         };
-        let body = RequestBody::new(body, announced, self.0.options.pace);
+        let meter = self.ingest().meter().clone();
+        let body = RequestBody::new(body, announced, self.0.options.pace, meter);
         // Counted before it is asked whether the stop is over: else it could end in between.
         let counted = self.0.tasks.token();
         if self.0.closed.is_cancelled() {
@@ -142,6 +173,7 @@ impl Service {
             Err(Refusal::Problem(problem)) => render(problem.response(Dialect::Chunks)),
             Err(Refusal::Abort(aborted)) => {
                 tracing::debug!(reason = %aborted, path = parts.uri.path(), "request broken off");
+                self.count(&parts, None);
                 return Err(aborted);
             }
         };
@@ -152,6 +184,7 @@ impl Service {
             client = client.map(tracing::field::display),
             "answered"
         );
+        self.count(&parts, Some(response.status()));
         self.0.options.cors.write(&parts, response.headers_mut());
         self.leave_body(&parts, body, &mut response);
         if parts.method == Method::HEAD {
@@ -177,10 +210,19 @@ impl Service {
         if let Some(route) = route(&parts.method, path, self.rules().deleting()) {
             return self.chunks(route, parts, length, body).await.map(render);
         }
-        if path.strip_suffix('/').unwrap_or(path) == HEALTH {
-            return health(&parts.method);
-        }
-        Err(Problem::NotFound.into())
+        self.about(parts).unwrap_or_else(|| Err(Problem::NotFound.into()))
+    }
+
+    fn count(&self, parts: &Parts, status: Option<StatusCode>) {
+        let path = parts.uri.path();
+        let spoken = if self.rules().base.strip(path).is_some() {
+            Spoken::Tus
+        } else if route(&parts.method, path, self.rules().deleting()).is_some() {
+            Spoken::Chunks
+        } else {
+            Spoken::Other
+        };
+        self.ingest().meter().request(spoken, &parts.method, status);
     }
 
     /// Answers a head that cannot be trusted, and closes: nothing behind it may be taken for a
@@ -222,16 +264,6 @@ impl Service {
         }
         self.0.tasks.spawn(body.drain(self.0.stop.clone()));
     }
-}
-
-/// Belongs to no dialect.
-const HEALTH: &str = "/healthz";
-
-fn health(method: &Method) -> Result<Response<ResponseBody>, Refusal> {
-    if matches!(*method, Method::GET | Method::HEAD) {
-        return Ok(Response::new(ResponseBody::whole(b"ok\n".to_vec())));
-    }
-    Err(Problem::MethodNotAllowed { allow: "GET, HEAD".to_owned() }.into())
 }
 
 impl fmt::Debug for Service {

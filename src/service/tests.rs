@@ -7,7 +7,7 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Pace, ResponseBody, Service, ServiceOptions};
+use super::{Finishing, Metrics, Pace, ResponseBody, Service, ServiceOptions, TurnOptions};
 use crate::{
     protocol::{Cors, Links, Proxies, tus::Rules},
     storage::{Failure, Operation},
@@ -24,6 +24,9 @@ fn options() -> ServiceOptions {
         cors: Cors::default(),
         proxies: Proxies::default(),
         pace: PACE,
+        finishing: Finishing::OnRequest,
+        turns: TurnOptions { per_address: None, wait: Duration::ZERO },
+        metrics: Metrics::Hidden,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::id::hex;
+
 /// The client's name for a file's content: 8 to 64 hex digits, folded to lower case. A name, never
 /// a proof.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,6 +23,12 @@ impl UploadHash {
             return Err(ParseHashError);
         }
         Ok(Self(text.to_ascii_lowercase()))
+    }
+
+    /// A name for a file whose client has none, out of 20 random bytes. No upload id has as many
+    /// digits.
+    pub fn from_random(bytes: [u8; 20]) -> Self {
+        Self(hex(&bytes))
     }
 
     /// The digits, in lower case.

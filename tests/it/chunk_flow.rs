@@ -1,8 +1,12 @@
-//! The chunk flow: check, upload, status, merge, delete.
+//! The chunk flow: init, check, upload, status, merge, delete.
 
 mod check;
 mod delete;
+mod finish;
+mod init;
 mod limits;
 mod merge;
+mod metrics;
 mod put;
 mod status;
+mod turns;

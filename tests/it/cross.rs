@@ -9,7 +9,7 @@ use crate::{
     client::Request,
     random::Random,
     server::{CHUNK, Server},
-    tus::{Upload, patch},
+    tus::{Upload, create, create_deferred, patch, request},
 };
 
 /// Fifteen bytes in three chunks of five.
@@ -219,4 +219,51 @@ fn a_restart_or_a_kill_between_the_dialects_changes_nothing() {
         Upload { server: &server, url }.is_file(&parts.bytes);
         parts.merge(&server).expect(200);
     }
+}
+
+// rows: CROSS-10
+// spec: TUS-98, CHUNK-18
+#[test]
+fn the_status_tells_of_every_kind_of_upload() {
+    let server = Server::start();
+    let status = |upload: &Upload<'_>| {
+        let target = format!("/upload/status?upload_id={}", upload.id());
+        server.ask(&Request::new("GET", &target)).expect(200).json()
+    };
+    let deferred = Upload::deferred(&server);
+    deferred.patch(0, vec![7; CHUNK + 5]).expect(204);
+    let told = status(&deferred);
+    assert_eq!((&told["size"], &told["total"]), (&json!(null), &json!(null)));
+    assert_eq!((&told["uploaded"], &told["received_bytes"]), (&json!([0]), &json!(CHUNK + 5)));
+    assert_eq!((&told["state"], &told["missing"]), (&json!("receiving"), &json!([])));
+
+    let part = |request: Request| {
+        let request = request.header("Upload-Concat", "partial");
+        Upload::from_answer(&server, &server.ask(&request).expect(201))
+    };
+    let (first, second) = (part(create(5)), part(create_deferred()));
+    first.patch(0, b"hello").expect(204);
+    let told = status(&first);
+    assert_eq!((&told["size"], &told["uploaded"]), (&json!(5), &json!([0])));
+    let join = |parts: &str| {
+        let request = request("POST", "/files/")
+            .header("Upload-Concat", format!("final;{parts}"))
+            .header("Content-Length", 0);
+        Upload::from_answer(&server, &server.ask(&request).expect(201))
+    };
+    let pending = join(&format!("{} {}", first.url, second.url));
+    let finished = join(&first.url);
+    let told = status(&pending);
+    assert_eq!((&told["state"], &told["uploaded"]), (&json!("receiving"), &json!([])));
+    assert_eq!((&told["total"], &told["result"]), (&json!(null), &json!(null)));
+    let told = status(&finished);
+    assert_eq!((&told["state"], &told["result"]["size"]), (&json!("merged"), &json!(5)));
+
+    let before = server.uploads();
+    for upload in [&pending, &finished] {
+        let put = Request::new("PUT", &format!("/upload?hash={}&index=0", upload.id()));
+        let put = put.header("Content-Type", "application/octet-stream").body("HELLO");
+        server.ask(&put).refused_as(403, "final-upload");
+    }
+    assert_eq!((server.uploads(), server.the_file()), (before, b"hello".to_vec()));
 }

@@ -121,6 +121,26 @@ impl H2 {
         stream
     }
 
+    /// Sends all of them at the same time; what each is answered.
+    pub fn ask_at_once(&mut self, requests: &[Request]) -> Vec<u16> {
+        let heads: Vec<_> = requests.iter().map(|request| self.head(request)).collect();
+        self.runtime.block_on(async {
+            let mut begun = Vec::new();
+            for (head, request) in heads.into_iter().zip(requests) {
+                poll_fn(|context| self.client.poll_ready(context)).await.unwrap();
+                let (response, mut body) = self.client.send_request(head, false).unwrap();
+                body.send_data(Bytes::from(request.body.clone()), true).unwrap();
+                begun.push(response);
+            }
+            let mut statuses = Vec::new();
+            for response in begun {
+                let response = patiently(response).await.unwrap();
+                statuses.push(response.status().as_u16());
+            }
+            statuses
+        })
+    }
+
     fn stream(&mut self, request: &Request, ends: bool) -> Result<Stream<'_>, h2::Error> {
         let head = self.head(request);
         let sent = self.runtime.block_on(patiently(async {

@@ -3,7 +3,7 @@
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::{IndexFormat, IndexRuns, Named};
+use super::{IndexFormat, IndexRuns, Named, prefer::APPLIED};
 use crate::{
     protocol::{Answer, Links, headers::ascii},
     upload::{
@@ -84,6 +84,9 @@ pub struct ChunkStored {
     pub total: Option<ChunkCount>,
     /// Are all of them there?
     pub mergeable: bool,
+    /// What the merge said that this chunk set off (`--auto-merge`), if it was quick.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<Merged>,
 }
 
 impl ChunkStored {
@@ -97,6 +100,7 @@ impl ChunkStored {
             received: record.chunks().sealed(),
             total: record.layout().total(),
             mergeable: record.is_complete(),
+            result: None,
         })
     }
 
@@ -209,6 +213,23 @@ impl Status {
         }
     }
 
+    /// Counts only those chunks as there whose digest is the client's, so that the others are sent
+    /// anew. Without digests (`--chunk-digest none`) none of them can be told to be.
+    #[must_use]
+    pub fn compared(mut self, record: &Record, digests: &[Sha256Digest]) -> Self {
+        let chunks = record.chunks().iter();
+        let same = chunks.filter(|(index, chunk)| {
+            let at = usize::try_from(index.get()).unwrap_or(usize::MAX);
+            chunk.digest.is_some() && chunk.digest.as_ref() == digests.get(at)
+        });
+        let uploaded: IndexRuns = same.map(|(index, _)| index).collect();
+        let missing = self.total.map(|total| uploaded.complement(total)).unwrap_or_default();
+        self.mergeable &= missing.count() == 0;
+        self.uploaded = Indexes::new(&uploaded, IndexFormat::List);
+        self.missing = Indexes::new(&missing, IndexFormat::List);
+        self
+    }
+
     /// Of this upload.
     pub fn of(record: &Record, beside: Beside, links: &Links, format: IndexFormat) -> Self {
         let (manifest, layout, chunks) = (record.manifest(), record.layout(), record.chunks());
@@ -235,6 +256,27 @@ impl Status {
     pub fn response(&self) -> Answer {
         json(StatusCode::OK, self)
     }
+
+    /// The answer to an init: 201, with the place to ask at, or 200.
+    pub fn begun(&self, begun: Begun, links: &Links) -> Answer {
+        match (begun, &self.upload_id) {
+            (Begun::New, Some(id)) => {
+                let mut answer = json(StatusCode::CREATED, self);
+                answer.headers_mut().insert(header::LOCATION, links.status(id).header());
+                answer
+            }
+            _ => self.response(),
+        }
+    }
+}
+
+/// What an init did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// Began the upload: 201.
+    New,
+    /// Found it: 200.
+    There,
 }
 
 /// Chunk numbers in JSON.
@@ -329,6 +371,14 @@ pub fn merging(id: &UploadId, links: &Links) -> Answer {
     let headers = answer.headers_mut();
     headers.insert(header::LOCATION, links.status(id).header());
     headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
+}
+
+/// The same for a client that preferred it (RFC 7240 §4.1).
+pub fn merging_as_preferred(id: &UploadId, links: &Links) -> Answer {
+    let mut answer = merging(id, links);
+    let (name, value) = APPLIED;
+    answer.headers_mut().insert(name, value);
     answer
 }
 

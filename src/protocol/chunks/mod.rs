@@ -8,8 +8,11 @@ pub mod answer;
 mod command;
 mod condition;
 mod digests;
+mod init;
+mod json;
 mod merge;
 mod params;
+mod prefer;
 mod route;
 mod runs;
 #[cfg(test)]
@@ -18,8 +21,11 @@ mod tests;
 pub use command::{Check, ChunkUpload, IndexFormat, Named, StatusQuery, Subject};
 pub use condition::Condition;
 pub use digests::ChunkDigests;
+pub use init::Init;
+pub use json::accepts_json;
 pub use merge::Merge;
 pub use params::Params;
+pub use prefer::patience;
 pub use route::{BodyKind, Deleting, Route, route};
 pub use runs::IndexRuns;
 
@@ -33,5 +39,7 @@ pub const FIELDS_MAX: usize = 32;
 pub const FILENAME_BYTES_MAX: usize = 255;
 /// Chunks of an upload.
 pub const TOTAL_MAX: u64 = 10_000;
-/// Bytes of the JSON body of a merge: enough for the digests of [`TOTAL_MAX`] chunks, indented.
-pub const MERGE_BYTES_MAX: u64 = 768 * 1024;
+/// Bytes of a file for which the server chooses the chunks: as many of the largest as there may be.
+pub const FILE_BYTES_MAX: u64 = TOTAL_MAX * crate::upload::ChunkSize::LARGEST;
+/// Bytes of a JSON body: enough for the digests of [`TOTAL_MAX`] chunks, indented.
+pub const JSON_BYTES_MAX: u64 = 768 * 1024;

@@ -18,6 +18,8 @@ pub enum Route {
     Upload,
     /// GET or HEAD `/upload/status`: how does the upload stand?
     Status,
+    /// POST `/upload/init`: begin an upload, or learn how it stands.
+    Init,
     /// POST `/merge`: make the file.
     Merge,
     /// DELETE `/upload`: away with the upload.
@@ -46,6 +48,7 @@ pub fn route(method: &Method, path: &str, deleting: Deleting) -> Option<Result<R
         },
         "/upload/check" => (check(method), "GET, HEAD"),
         "/upload/status" => (status(method), "GET, HEAD"),
+        "/upload/init" => ((method == Method::POST).then_some(Route::Init), "POST"),
         "/merge" => ((method == Method::POST).then_some(Route::Merge), "POST"),
         _ => return None,
     };

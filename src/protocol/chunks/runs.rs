@@ -16,9 +16,15 @@ impl IndexRuns {
 
     /// The chunks below `total` that are not sealed.
     pub fn missing(chunks: &ChunkTable, total: ChunkCount) -> Self {
+        Self::sealed(chunks).complement(total)
+    }
+
+    /// The numbers below `total` that are not among these.
+    #[must_use]
+    pub fn complement(&self, total: ChunkCount) -> Self {
         let mut runs = Vec::new();
         let mut next = 0;
-        for (first, last) in Self::sealed(chunks).0 {
+        for &(first, last) in &self.0 {
             if let Some(before) = first.checked_sub(1).filter(|before| *before >= next) {
                 runs.push((next, before));
             }

@@ -52,6 +52,7 @@ impl Problem {
             | P::Merging
             | P::Busy
             | P::TakenOver
+            | P::TooManyUploads
             | P::ShuttingDown
             | P::DiskFull
             | P::Storage => self.fixed_detail().to_owned(),
@@ -114,6 +115,7 @@ impl Problem {
             P::Merging => "The file is being put together. Ask again in a moment.",
             P::Busy => "Another request works on this upload. Try again in a moment.",
             P::TakenOver => "A newer request works on this upload. Go on from its offset.",
+            P::TooManyUploads => "Too many chunks come from your address. Try again in a moment.",
             P::ShuttingDown => "The server is about to stop. Go on from the upload's offset soon.",
             P::DiskFull => "There is no room for more bytes. Go on from the upload's offset later.",
             P::Storage => "The storage failed. Ask for the upload's state, then try again.",

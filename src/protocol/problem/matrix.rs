@@ -78,7 +78,7 @@ fn chunk_examples() -> Vec<Problem> {
 }
 
 fn state_examples() -> Vec<Problem> {
-    vec![P::Busy, P::TakenOver, P::ShuttingDown, P::DiskFull, P::Storage]
+    vec![P::Busy, P::TakenOver, P::TooManyUploads, P::ShuttingDown, P::DiskFull, P::Storage]
 }
 
 /// The matrix *(problem × dialect) → status, type, headers, members* as a markdown table, a row for

@@ -183,6 +183,8 @@ pub enum Problem {
     Busy,
     /// A newer request has taken the upload over from this one.
     TakenOver,
+    /// The client's address sends as many chunks as it may.
+    TooManyUploads,
     /// The server is about to stop.
     ShuttingDown,
     /// The disk is full.

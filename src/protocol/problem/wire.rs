@@ -51,6 +51,7 @@ impl Problem {
             P::ChecksumMismatch { .. } => checksum_mismatch(),
             P::Busy | P::TakenOver => StatusCode::LOCKED,
             P::Storage => StatusCode::INTERNAL_SERVER_ERROR,
+            P::TooManyUploads => StatusCode::TOO_MANY_REQUESTS,
             P::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             P::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
         }
@@ -102,6 +103,7 @@ impl Problem {
             P::Merging => "merging",
             P::Busy => "busy",
             P::TakenOver => "taken-over",
+            P::TooManyUploads => "too-many-requests",
             P::ShuttingDown => "shutting-down",
             P::DiskFull => "disk-full",
             P::Storage => "storage",
@@ -149,6 +151,7 @@ impl Problem {
             P::Merging => "Merge in progress",
             P::Busy => "Upload busy",
             P::TakenOver => "Upload taken over",
+            P::TooManyUploads => "Too many requests",
             P::ShuttingDown => "Server stopping",
             P::DiskFull => "Disk full",
             P::Storage => "Storage failure",
@@ -181,6 +184,7 @@ impl Problem {
             P::Merging | P::Busy | P::TakenOver | P::ShuttingDown => {
                 vec![(header::RETRY_AFTER, HeaderValue::from_static("1"))]
             }
+            P::TooManyUploads => vec![(header::RETRY_AFTER, HeaderValue::from_static("5"))],
             P::NotFound
             | P::MalformedPath
             | P::UriTooLong
@@ -270,6 +274,7 @@ impl Problem {
             | P::Merging
             | P::Busy
             | P::TakenOver
+            | P::TooManyUploads
             | P::ShuttingDown
             | P::DiskFull
             | P::Storage => Value::Null,

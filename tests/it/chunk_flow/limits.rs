@@ -1,8 +1,11 @@
 //! Limits and odd requests.
 
+use std::fs;
+
 use crate::{
     chunks::{Parts, query},
     client::Request,
+    random::Random,
     server::Server,
 };
 
@@ -65,9 +68,42 @@ fn odd_requests_are_answered_or_ignored() {
     }
 }
 
-// rows: CHUNK-LIM-05
-// spec: CORE-13
+/// Most memory that the process ever had, in bytes (Linux).
+fn peak_memory(server: &Server) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+// rows: CHUNK-LIM-04
+// 100 forms of 64 MiB are on their way at once: all of them begin with 1 MiB, six come whole.
+// spec: CHUNK-12, CHUNK-16
 #[test]
-fn health_is_told() {
-    Server::start().ask(&Request::new("GET", "/healthz")).expect(200);
+fn parts_of_forms_are_never_collected() {
+    const PART: usize = 64 * 1024 * 1024;
+    let server = Server::with(&["--max-uploads-per-ip=none", "--idle-timeout=5m"]);
+    let bytes = Random::seeded(4).bytes(PART);
+    let file = |n: usize| Parts::new(&format!("{n:08x}"), "a.bin", PART, bytes.clone());
+    let before = peak_memory(&server);
+    let begun: Vec<_> = (0..100)
+        .map(|n| {
+            let parts = file(n);
+            let whole = parts.put_form(0);
+            let begun = Request { body: whole.body[..1 << 20].to_vec(), ..whole.clone() };
+            (server.begin(&begun), whole.body.len())
+        })
+        .collect();
+    let whole = file(0).put_form(0).body;
+    for (n, (mut conn, length)) in begun.into_iter().enumerate().take(6) {
+        let body = if n == 0 { whole.clone() } else { file(n).put_form(0).body };
+        assert_eq!(body.len(), length);
+        for piece in body[1 << 20..].chunks(1 << 20) {
+            conn.raw(piece);
+        }
+        conn.answer("POST").expect(201);
+    }
+    let grown = peak_memory(&server) - before;
+    assert!(grown < 96 << 20, "grew by {} MiB", grown >> 20);
+    assert_eq!(file(0).merge(&server).expect(201).json()["size"], PART);
+    assert!(server.the_file() == bytes);
 }

@@ -11,15 +11,24 @@ const MAY: [(&str, &[&str]); 18] = [
     ("config", &[]),
     ("telemetry", &["config::LogFormat"]),
     ("server", &ALL_BUT_MAIN),
-    ("service", &["protocol", "ingest", "upload"]),
+    ("service", &[COUNTING, "protocol", "ingest", "upload"]),
     ("protocol", &["upload"]),
     (
         "ingest",
-        &["upload", "state", "storage", "lock", "hold", "merger", "clock", "blocking", FLUSH],
+        &[
+            COUNTING, "upload", "state", "storage", "lock", "hold", "merger", "clock", "blocking",
+            FLUSH,
+        ],
     ),
-    ("merger", &["upload", "state", "storage", "lock", "hold", "clock", "blocking", FLUSH]),
+    (
+        "merger",
+        &[COUNTING, "upload", "state", "storage", "lock", "hold", "clock", "blocking", FLUSH],
+    ),
     ("reaper", &["upload", "state", "storage", "lock", "hold", "clock", "blocking"]),
-    ("hold", &["upload", "state", "storage", "lock", "clock", "blocking", FLUSH, DURABILITY]),
+    (
+        "hold",
+        &[COUNTING, "upload", "state", "storage", "lock", "clock", "blocking", FLUSH, DURABILITY],
+    ),
     ("lock", &["upload", "durable", "clock"]),
     ("state", &["upload", "durable"]),
     ("storage", &["upload", "durable"]),
@@ -29,6 +38,8 @@ const MAY: [(&str, &[&str]); 18] = [
     ("durable", &[]),
 ];
 
+/// What is counted, not what is logged or how.
+const COUNTING: &str = "telemetry";
 const FLUSH: &str = "durable::Flush";
 const DURABILITY: &str = "durable::Durability";
 

@@ -14,7 +14,7 @@ pub const PAGE: &str = "conformance-tests/rows.md";
 const KINDS: [&str; 7] = ["TUS", "CORS", "CONN", "RACE", "CHUNK", "CROSS", "FAULT"];
 
 /// The kinds of which every row must have a test.
-const TESTED: [&str; 3] = ["TUS", "CORS", "CONN"];
+const TESTED: [&str; 5] = ["TUS", "CORS", "CONN", "CHUNK", "CROSS"];
 
 /// Families and single rows that need no test yet. An entry that lacks none must go.
 const PENDING: [&str; 0] = [];

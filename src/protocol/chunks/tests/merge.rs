@@ -150,14 +150,14 @@ fn a_merge_must_agree_with_its_upload() {
 #[test]
 fn the_head_is_looked_at_before_the_body() {
     let json = headers(&[("Content-Type", "application/json; charset=utf-8")]);
-    for body in [BodyLength::Exactly(MERGE_BYTES_MAX), BodyLength::Unknown, BodyLength::Empty] {
-        assert_eq!(Merge::accepts(&json, body), Ok(()));
+    for body in [BodyLength::Exactly(JSON_BYTES_MAX), BodyLength::Unknown, BodyLength::Empty] {
+        assert_eq!(accepts_json(&json, body), Ok(()));
     }
-    let too_large = Merge::accepts(&json, BodyLength::Exactly(1_000_000));
-    assert_eq!(too_large, Err(Problem::BodyTooLarge { limit: MERGE_BYTES_MAX }));
+    let too_large = accepts_json(&json, BodyLength::Exactly(1_000_000));
+    assert_eq!(too_large, Err(Problem::BodyTooLarge { limit: JSON_BYTES_MAX }));
     let text = headers(&[("Content-Type", "text/plain")]);
     for headers in [HeaderMap::new(), text] {
-        let refused = Merge::accepts(&headers, BodyLength::Exactly(2));
+        let refused = accepts_json(&headers, BodyLength::Exactly(2));
         assert!(matches!(refused, Err(Problem::UnsupportedMediaType { .. })));
     }
 }
@@ -168,6 +168,6 @@ fn the_digests_of_the_most_chunks_fit() {
     let digests = vec![DIGEST; 10_000];
     let body = json!({ "hash": "0123456789abcdef", "total": 10_000, "chunks": digests });
     let text = serde_json::to_vec_pretty(&body).unwrap();
-    assert!(u64::try_from(text.len()).unwrap() <= MERGE_BYTES_MAX);
+    assert!(u64::try_from(text.len()).unwrap() <= JSON_BYTES_MAX);
     assert_eq!(Merge::decode(&text).unwrap().chunks.unwrap().len(), 10_000);
 }

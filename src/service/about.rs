@@ -1,0 +1,52 @@
+//! What belongs to no dialect: how the server is, what it counts, and how it is spoken to.
+
+use http::{HeaderValue, Method, Response, header, request::Parts};
+
+use super::{Metrics, Service, refusal::Refusal, response::ResponseBody};
+use crate::{
+    protocol::Problem,
+    telemetry::{MEDIA_TYPE, Readings},
+};
+
+/// The chunk flow for machines, as the tree has it.
+const OPENAPI: &str = include_str!("../../docs/openapi.json");
+
+impl Service {
+    /// `None` where the path belongs to nobody here.
+    pub(super) fn about(&self, parts: &Parts) -> Option<Result<Response<ResponseBody>, Refusal>> {
+        let path = parts.uri.path();
+        let told = match path.strip_suffix('/').unwrap_or(path) {
+            "/healthz" => ("text/plain", "ok\n".to_owned()),
+            "/metrics" if self.0.options.metrics == Metrics::Shown => {
+                (MEDIA_TYPE, self.ingest().meter().page(self.readings()))
+            }
+            "/openapi.json" => ("application/json", OPENAPI.to_owned()),
+            _ => return None,
+        };
+        Some(tell(&parts.method, told))
+    }
+
+    fn readings(&self) -> Readings {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let (buffers, buffers_max) = self.ingest().buffers();
+        Readings {
+            buffers: number(buffers),
+            buffers_max: number(buffers_max),
+            waiting: number(self.0.turns.waiting()),
+        }
+    }
+}
+
+fn tell(
+    method: &Method,
+    (media_type, text): (&'static str, String),
+) -> Result<Response<ResponseBody>, Refusal> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Problem::MethodNotAllowed { allow: "GET, HEAD".to_owned() }.into());
+    }
+    let mut response = Response::new(ResponseBody::whole(text.into_bytes()));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
