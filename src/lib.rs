@@ -61,7 +61,8 @@
 //! let pace = Pace { idle_timeout: 30 * second, min_rate: None };
 //! let (rules, links) = (protocol::tus::Rules::default(), protocol::Links::default());
 //! let (cors, proxies) = (protocol::Cors::default(), protocol::Proxies::default());
-//! let options = ServiceOptions { rules, links, cors, proxies, pace };
+//! let page = protocol::Page::module();
+//! let options = ServiceOptions { rules, links, cors, proxies, page, pace };
 //! let service = Service::new(ingest, options, tasks, stop);
 //! # let post = http::Request::post("/files/");
 //! # let post = post.header("Tus-Resumable", "1.0.0").header("Upload-Length", "11");

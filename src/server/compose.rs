@@ -20,7 +20,7 @@ use crate::{
     ingest::{Ingest, IngestOptions},
     lock::{LedgerLocks, LedgerPath, Locks, ProcessLocks},
     merger::{MergeOptions, Merger, Partials, Verify},
-    protocol::{Cors, Links, OriginPattern, Proxies, tus::Rules},
+    protocol::{Cors, Links, OriginPattern, Page, Proxies, tus::Rules},
     reaper::{Reaper, ReaperOptions},
     service::{Pace, Service, ServiceOptions},
     state::{
@@ -180,7 +180,8 @@ fn service_options(config: &Config) -> Result<ServiceOptions, StartError> {
     };
     let (cors, proxies) = (cors(config)?, Proxies::new(config.behind_proxy.clone()));
     let pace = Pace { idle_timeout: config.idle_timeout, min_rate: config.min_rate };
-    Ok(ServiceOptions { rules, links, cors, proxies, pace })
+    let page = if config.no_page { Page::module() } else { Page::whole(&rules) };
+    Ok(ServiceOptions { rules, links, cors, proxies, page, pace })
 }
 
 fn cors(config: &Config) -> Result<Cors, StartError> {
