@@ -22,7 +22,7 @@ const WORDS = {
     idle: '排队中', checking: '正在核对已传部分', sending: '正在上传', finishing: '正在合并',
     done: '已完整送达', paused: '已暂停', failed: '失败', absent: '已中断。选择同一个文件即可继续。',
     offline: '网络已断开，恢复后自动继续。', network: '连接中断，正在重试。', server: '服务器繁忙，正在重试。',
-    verified: '两端一致：各分片 SHA-256 摘要的 SHA-256', unverified: '未比对', of: (sent, size) => `${sent} / ${size}`, left: (time) => `剩余 ${time}`,
+    verified: '两端一致：分片摘要的 SHA-256', unverified: '未比对', of: (sent, size) => `${sent} / ${size}`, left: (time) => `剩余 ${time}`,
     strip: (stored, total, sending) => `共 ${total} 片，已存 ${stored} 片，${sending} 片传输中`, folder: '不能上传文件夹，请选择其中的文件。',
     resent: (count) => `${count} 片在途中损坏，已重传`, named: (what, name) => `${name}：${what}`,
     'disk-full': '服务器磁盘已满。', 'max-size-exceeded': '文件超过服务器允许的大小。', unreachable: '无法连接服务器。', storage: '服务器存储出错。',
@@ -217,7 +217,7 @@ async function recall() {
     if (!status?.total || [...rows.keys()].some((upload) => upload.hash === hash)) continue;
     const chunks = new Uint8Array(status.total);
     for (const index of status.uploaded) chunks[index] = Chunk.STORED;
-    add({ state: 'absent', hash, name, size, sent: status.received_bytes, chunks, cancel: () => fetch(url, { method: 'DELETE' }) });
+    add({ state: 'absent', hash, name, size, sent: status.received_bytes, chunks, cancel: () => fetch(url, { method: 'DELETE' }).catch(() => {}) });
   }
 }
 

@@ -60,7 +60,7 @@ export interface Result {
   size: number;
   /** SHA-256 over the SHA-256 of each chunk, in hex, as the server has computed it; null under tus. */
   digest: string | null;
-  /** Whether both sides found the same: that digest, or under tus the checksum of each request. */
+  /** Whether both sides found the same: that digest, or under tus the checksum of each request, where all were made now. */
   verified: boolean;
   protocol: 'chunks' | 'tus';
 }

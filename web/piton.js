@@ -124,6 +124,8 @@ export class Upload extends EventTarget {
   }
 
   #halt(state) {
+    this.#loaded.clear();
+    this.chunks.forEach((state, index) => state === Chunk.SENDING && (this.chunks[index] = Chunk.MISSING));
     this.#become(state);
     this.#stop.abort();
   }
@@ -143,10 +145,6 @@ export class Upload extends EventTarget {
       this.error = error instanceof UploadError ? error : new UploadError('unreadable', String(error?.message ?? error));
       this.#halt('failed');
       throw this.error;
-    } finally {
-      this.#loaded.clear();
-      this.chunks.forEach((state, index) => state === Chunk.SENDING && (this.chunks[index] = Chunk.MISSING));
-      this.#changed();
     }
   }
 
@@ -162,7 +160,8 @@ export class Upload extends EventTarget {
 
   async #sendChunks(status, signal) {
     if (status.state === 'failed') await this.#forget(signal);
-    if (status.chunk_size && status.chunk_size !== this.chunkSize) this.#cut(status.chunk_size, status.total);
+    const same = status.chunk_size === this.chunkSize && status.total === this.chunks.length;
+    if (status.chunk_size && status.total && !same) this.#cut(status.chunk_size, status.total);
     const all = status.state === 'merged' ? [...this.chunks.keys()] : (status.uploaded ?? []);
     const there = status.state === 'failed' ? [] : all;
     this.#reached(0);
@@ -275,6 +274,7 @@ export class Upload extends EventTarget {
     const key = `piton:tus:${base}:${this.hash}`;
     this.#tusUrl = remember(key);
     let offset = this.#tusUrl ? await this.#tusOffset(signal) : null;
+    const verified = Boolean(sums) && offset === null; // of what came before, nothing is known
     for (let refused = 0; offset === null || offset < this.size; ) {
       if (offset === null) {
         offset = await this.#tusCreate(base, key, signal);
@@ -285,14 +285,16 @@ export class Upload extends EventTarget {
       const index = Math.min(Math.floor(offset / this.chunkSize), this.chunks.length - 1);
       await this.#slots.take(signal);
       const answer = await this.#tusPatch(index, offset, sums, signal).finally(() => this.#slots.give());
-      if (answer.ok) offset = Number(answer.header('Upload-Offset'));
-      else if (answer.status === 409) offset = await this.#tusOffset(signal);
-      else if ([403, 404, 410].includes(answer.status) && refused++ < 3) offset = null;
+      if (answer.ok || answer.status === 409) {
+        const next = (answer.ok && Number(answer.header('Upload-Offset'))) || (await this.#tusOffset(signal));
+        if (!(next > offset) && (refused += 1) > 5) throw refusal(answer);
+        offset = next;
+      } else if ([403, 404, 410].includes(answer.status) && refused++ < 3) offset = null;
       else if (answer.status === 460 && refused++ < 5) this.resent += 1;
       else throw refusal(answer);
     }
     remember(key, null);
-    return { url: this.#tusUrl, filename: this.name, size: this.size, digest: null, verified: Boolean(sums), protocol: 'tus' };
+    return { url: this.#tusUrl, filename: this.name, size: this.size, digest: null, verified, protocol: 'tus' };
   }
 
   /** null where the upload is gone. */

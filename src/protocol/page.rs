@@ -74,7 +74,7 @@ impl Page {
         Self(files.map(Asset::new).collect())
     }
 
-    /// Answers a GET or HEAD of one of the files: 200, or 304 to a browser that has it. `None` where
+    /// Answers a GET or HEAD of one of the files: 200, or 304 to a browser that has it. `None` if
     /// the path is none of them; another method is [`Problem::MethodNotAllowed`].
     pub fn answer(&self, parts: &Parts) -> Option<Result<Answer, Problem>> {
         let path = parts.uri.path();
@@ -97,6 +97,7 @@ impl Asset {
             return answer;
         }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.media_type));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(self.text.len()));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
         // URLs of uploads are secrets.

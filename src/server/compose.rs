@@ -180,8 +180,8 @@ fn service_options(config: &Config) -> Result<ServiceOptions, StartError> {
     };
     let (cors, proxies) = (cors(config)?, Proxies::new(config.behind_proxy.clone()));
     let pace = Pace { idle_timeout: config.idle_timeout, min_rate: config.min_rate };
-    let page = if config.no_page { Page::module() } else { Page::whole(&rules) };
-    Ok(ServiceOptions { rules, links, cors, proxies, page, pace })
+    let web = if config.no_page { Page::module() } else { Page::whole(&rules) };
+    Ok(ServiceOptions { rules, links, cors, proxies, page: web, pace })
 }
 
 fn cors(config: &Config) -> Result<Cors, StartError> {

@@ -40,6 +40,7 @@ mod cross;
 mod drain;
 mod http2;
 mod model;
+mod page;
 mod papers;
 mod proxies;
 mod races;
