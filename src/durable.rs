@@ -87,6 +87,11 @@ pub fn place(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)
 }
 
+/// Gives a file a second name, which must be free: `AlreadyExists` if it is not.
+pub fn link(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to)
+}
+
 /// Removes a file; `false` if there was none.
 #[allow(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn remove_file(path: &Path) -> io::Result<bool> {

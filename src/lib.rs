@@ -51,7 +51,10 @@
 //! let (state, storage, clock) = (Arc::new(state), Arc::new(storage), Arc::new(SystemClock));
 //! let holds = Arc::new(Holds::new(state, storage, locks, clock, rules));
 //! let (template, verify) = (upload::NameTemplate::default(), merger::Verify::Trusted);
-//! let rules = merger::MergeOptions { template, verify, join_wait: 2 * second };
+//! let rules = merger::MergeOptions {
+//!     template, verify, join_wait: 2 * second, partials: merger::Partials::Keep,
+//!     hashing: Hashing::Sha256, max_size: None,
+//! };
 //! let merger = Arc::new(merger::Merger::new(holds.clone(), rules, tasks.clone()));
 //! let rules = IngestOptions {
 //!     chunk_size: upload::ChunkSize::new(8 << 20)?, hashing: Hashing::Sha256,

@@ -40,7 +40,8 @@ impl Held {
     }
 
     /// Makes the upload what it was before this request, which began at `offset`. Without an open
-    /// bracket, a length that the request declared stays.
+    /// bracket, a length that the request declared stays. Its client was there all the same, and
+    /// finds the upload alive.
     pub fn take_back(&mut self, before: &Record, offset: Offset) -> Result<(), HoldError> {
         self.all_or_doubt(|this| {
             if this.record().pending().is_none() {
@@ -48,7 +49,8 @@ impl Held {
                 let flush = this.durability().of_answer();
                 this.commit_found(facts, flush)?;
             }
-            this.roll_back()
+            this.roll_back()?;
+            this.write_down_activity()
         })
     }
 
@@ -79,7 +81,7 @@ impl Held {
             let tail_end = own.map(|tail| tail.base.saturating_add(tail.length));
             match before.live_end(*part).max(tail_end) {
                 None => self.storage().remove_part(self.id(), *part)?,
-                Some(end) if end < *size => {
+                Some(end) if end < *size && !before.is_shared(*part) => {
                     self.storage().open_part(self.id(), *part)?.truncate(end)?;
                 }
                 Some(_) => {}

@@ -337,7 +337,7 @@ impl Held {
         Ok(())
     }
 
-    fn write_down_activity(&mut self) -> Result<(), HoldError> {
+    pub(super) fn write_down_activity(&mut self) -> Result<(), HoldError> {
         let flush = self.durability().of_answer();
         let promise = match &self.tail {
             Some(tail) if flush == Flush::Durable => {
@@ -469,6 +469,7 @@ impl Held {
         let before = record.pending().and_then(|pending| pending.before.live_end(part));
         match record.live_end(part).max(before) {
             None => self.storage().remove_part(self.id(), part)?,
+            Some(_) if record.is_shared(part) => {}
             Some(end) => {
                 let blob = self.storage().open_part(self.id(), part)?;
                 // A file that was about to be taken by a final upload may not have come.

@@ -7,11 +7,13 @@ use super::{
 };
 use crate::{
     storage::Blob,
-    upload::{ChunkIndex, Fact, PartId},
+    upload::{ChunkIndex, Fact, PartId, UploadId},
 };
 
 /// Bytes that are copied between two looks at who else wants the upload.
 const STEP: u64 = 8 * 1024 * 1024;
+/// Files of one upload that are open at once.
+const OPEN_MAX: usize = 64;
 
 /// Consecutive bytes of a complete upload, in one open part. They stay readable when the upload is
 /// deleted meanwhile.
@@ -20,6 +22,8 @@ pub struct Piece {
     blob: Box<dyn Blob>,
     at: u64,
     length: u64,
+    /// Was room asked for? Once is enough: asking again walks over all that is there.
+    reserved: bool,
 }
 
 impl Piece {
@@ -34,7 +38,10 @@ impl Piece {
         let mut done = target.share(&*self.blob, self.at, at, self.length);
         if done == 0 {
             done = self.length.min(STEP);
-            target.reserve(at..at.saturating_add(self.length));
+            if !self.reserved {
+                target.reserve(at..at.saturating_add(self.length));
+                self.reserved = true;
+            }
             copy_range(&*self.blob, self.at, done, |bytes, distance| {
                 target.write_at(bytes, at.saturating_add(distance))
             })?;
@@ -47,26 +54,76 @@ impl Piece {
 }
 
 impl Held {
-    /// The bytes of a complete upload, in order.
-    pub fn pieces(&self) -> Result<Vec<Piece>, HoldError> {
+    /// The bytes of a complete upload from `from` on, where a piece ended, in order: those of as
+    /// many files as may be open at once; none behind the end.
+    pub fn pieces(&self, from: u64) -> Result<Vec<Piece>, HoldError> {
         let record = self.record();
         let mut pieces: Vec<(PartId, u64, u64)> = Vec::new();
+        let mut start = 0_u64;
         for (chunk, sealed) in record.chunks().iter() {
+            let before = start < from;
+            start = start.saturating_add(sealed.length);
+            if before || sealed.length == 0 {
+                continue;
+            }
             let place = record.place(chunk, sealed.part).map_err(law)?;
+            let full = pieces.len() == OPEN_MAX;
             match pieces.last_mut() {
                 Some((part, at, length))
                     if *part == sealed.part && at.saturating_add(*length) == place =>
                 {
                     *length = length.saturating_add(sealed.length);
                 }
+                _ if full => break,
                 _ => pieces.push((sealed.part, place, sealed.length)),
             }
         }
         let open = |(part, at, length)| {
             let blob = self.storage().open_part(self.id(), part)?;
-            Ok(Piece { blob, at, length })
+            Ok(Piece { blob, at, length, reserved: false })
         };
-        pieces.into_iter().filter(|(.., length)| *length > 0).map(open).collect()
+        pieces.into_iter().map(open).collect()
+    }
+
+    /// Begins the part that a final upload grows in anew: as the file of its first partial upload,
+    /// where that can be lent, else empty. Says how many bytes it has.
+    ///
+    /// A lent file grows behind the end that the lender's ledger knows; that it is lent is written
+    /// down first, so that the lender never writes to it or cuts it from then on. It is lent to one
+    /// final upload only, since only one can go on behind its end.
+    pub fn begin_joined(&mut self, first: &mut Self) -> Result<u64, HoldError> {
+        let joined = PartId::new(ChunkIndex::ZERO);
+        self.storage().remove_part(self.id(), joined)?;
+        let (Some(part), Some(length)) =
+            (first.lendable(self.id()), first.record().layout().length())
+        else {
+            return Ok(0);
+        };
+        let flush = self.durability().of_answer();
+        if first.record().lent().is_none() {
+            first.commit_found([Fact::Lent { part, to: self.id().clone() }], flush)?;
+        }
+        let lent = self.storage().lend_part((first.id(), part), (self.id(), joined), flush);
+        if let Err(error) = lent {
+            // Some file systems cannot; the bytes are copied then.
+            tracing::debug!(id = %self.id(), %error, "could not share the file of the first part");
+            return Ok(0);
+        }
+        Ok(length.get())
+    }
+
+    /// Forgets what was joined so far.
+    pub fn discard_joined(&self) -> Result<(), HoldError> {
+        Ok(self.storage().remove_part(self.id(), PartId::new(ChunkIndex::ZERO))?)
+    }
+
+    /// The one part of a complete partial upload, where nobody else has got it yet.
+    fn lendable(&self, to: &UploadId) -> Option<PartId> {
+        let record = self.record();
+        let part = record.chunks().get(ChunkIndex::ZERO)?.part;
+        let whole = record.chunks().iter().all(|(_, sealed)| sealed.part == part);
+        let free = record.lent().is_none_or(|lent| *lent == (part, to.clone()));
+        (whole && free && record.is_complete()).then_some(part)
     }
 
     /// The part that a final upload grows in.
@@ -88,30 +145,5 @@ impl Held {
         }
         drop(self.open_joined()?);
         self.commit([Fact::Promised], self.durability().of_answer())
-    }
-
-    /// The whole file of a complete upload; `None` where it lies in several parts.
-    pub fn only_part(&self) -> Option<PartId> {
-        let record = self.record();
-        let part = record.chunks().get(ChunkIndex::ZERO)?.part;
-        let total = record.layout().total()?;
-        let whole = record.chunks().iter().all(|(_, sealed)| sealed.part == part);
-        (whole && record.is_complete() && part.first == ChunkIndex::ZERO && total.get() > 0)
-            .then_some(part)
-    }
-
-    /// Makes the file of a complete partial upload the beginning of this final one. The intent is
-    /// written down first: whoever finds it and the bytes in part 0 knows that they came.
-    pub fn take_file_of(&mut self, partial: &mut Self, length: u64) -> Result<(), HoldError> {
-        let Some(part) = partial.only_part() else { return Ok(()) };
-        self.promise()?;
-        let flush = self.durability().of_finish();
-        partial.storage().open_part(partial.id(), part)?.truncate(length)?;
-        self.commit([Fact::Taken { length }], flush)?;
-        let into = PartId::new(ChunkIndex::ZERO);
-        partial.doubt();
-        partial.tail = None;
-        self.storage().give_part((partial.id(), part), (self.id(), into), flush)?;
-        Ok(())
     }
 }

@@ -38,10 +38,6 @@ impl Held {
         self.cut_leftovers()?;
         self.drop_unreadable()?;
         let suspicious = self.record().epoch() < self.trust_epoch();
-        if suspicious && self.record().taken() > 0 && self.durability() == Durability::None {
-            // Nobody can tell whether the taken bytes are the right ones, and nobody has others.
-            return self.commit([Fact::Expired], Flush::Lazy);
-        }
         if suspicious {
             self.drop_unverified()?;
             self.check_tail()?;
@@ -230,7 +226,13 @@ impl Held {
         let Some(part) = self.record().chunks().get(chunk).map(|sealed| sealed.part) else {
             return Ok(());
         };
-        if self.record().last_in(part) == Some(chunk) {
+        let record = self.record();
+        if record.is_shared(part) {
+            // Its bytes are another's, too. As a part of nobody they would look like a tail.
+            if record.chunks().iter().filter(|(_, sealed)| sealed.part == part).nth(1).is_none() {
+                self.storage().remove_part(self.id(), part)?;
+            }
+        } else if record.last_in(part) == Some(chunk) {
             let place = self.record().place(chunk, part).map_err(law)?;
             let blob = open_for_append(self.storage(), self.id(), part)?;
             if let Some(blob) = blob.filter(|blob| blob.size().is_ok_and(|size| size > place)) {
@@ -269,8 +271,12 @@ impl Held {
         self.commit_found([sealed], Flush::Lazy)
     }
 
-    /// Removes parts that no fact names and cuts dead ends.
+    /// Removes parts that no fact names and cuts dead ends. What a final upload has so far is named
+    /// by none: whoever puts it together goes on behind it, or writes it anew.
     fn cut_leftovers(&mut self) -> Result<(), HoldError> {
+        if self.record().manifest().parts().is_some() && self.record().phase() == Phase::Receiving {
+            return Ok(());
+        }
         let mut ends: BTreeMap<PartId, u64> = BTreeMap::new();
         for (chunk, sealed) in self.record().chunks().iter() {
             let place = self.record().place(chunk, sealed.part).map_err(law)?;

@@ -56,7 +56,8 @@ impl Tail {
     ) -> Option<Self> {
         let chunk = last.next().ok()?;
         let room = chunk.get().checked_sub(part.first.get())? < chunks_per_part;
-        if !room || record.last_in(part) != Some(last) || !record.layout().contains(chunk) {
+        let free = room && !record.is_shared(part) && record.layout().contains(chunk);
+        if !free || record.last_in(part) != Some(last) {
             return None;
         }
         Some(Self::new(chunk, part, record.place(chunk, part).ok()?, 0))

@@ -63,6 +63,13 @@ pub struct Appended {
     pub failure: Option<IngestError>,
 }
 
+impl Appended {
+    /// Is there anything new to who waits for the upload: is it whole, or its length known now?
+    fn is_news_since(&self, known: Option<Length>) -> bool {
+        self.length.is_some_and(|length| known != Some(length) || length.end() == self.offset)
+    }
+}
+
 impl Ingest {
     /// Appends to an upload: takes it over from whoever holds it, checks the offset, stores what
     /// comes. Whatever ends the body, the bytes that came are kept, unless a checksum is to be
@@ -148,6 +155,7 @@ impl Ingest {
         let _attendance = self.holds.attend(held.id());
         let announced = source.announced();
         let hashing = self.options.hashing;
+        let known = before.layout().length();
         let sink = Appender { held, before, begin, at: begin, announced, hashing, check };
         let (sink, pumped) = pump::pump(&self.transfers, source, (sink, room), leave).await;
         let (merger, trailing) = (self.merger.clone(), source.checksum());
@@ -156,7 +164,7 @@ impl Ingest {
             (manifest.id.clone(), manifest.is_partial())
         };
         let closed = blocking::run(move || sink.close(pumped, trailing, &merger)).await;
-        if partial {
+        if partial && closed.as_ref().is_ok_and(|appended| appended.is_news_since(known)) {
             self.merger.part_changed(&id);
         }
         closed
@@ -285,12 +293,13 @@ impl Appender {
     fn take_back(mut self, end: End, failure: Option<IngestError>) -> Appended {
         let changed = self.at != self.begin || self.held.record().pending().is_some();
         let undone = if changed { self.held.take_back(&self.before, self.begin) } else { Ok(()) };
+        let told = if undone.is_ok() { self.held.record() } else { &self.before };
         Appended {
             offset: self.begin,
             end,
             fate: Fate::TakenBack,
             length: self.before.layout().length(),
-            deadline: self.held.deadline_of(&self.before),
+            deadline: self.held.deadline_of(told),
             finished: self.before.finished().cloned(),
             failure: undone.err().map(IngestError::from).or(failure),
         }

@@ -293,7 +293,10 @@ impl Ingest {
             self.finish_offset_upload(held);
             return Ok(ChunkFate::Duplicate);
         }
-        if held.record().phase() == Phase::Finished {
+        let record = held.record();
+        // Parts of a final upload are read without being held.
+        let is_whole_part = record.manifest().is_partial() && record.is_complete();
+        if record.phase() == Phase::Finished || is_whole_part {
             return Err(IngestError::Finished);
         }
         self.ensure_unmerged(held.record())?;

@@ -64,7 +64,7 @@ impl Ingest {
             return Err(HoldError::Io(std::io::Error::other("a random id came twice")).into());
         }
         drop(held);
-        let begun = if open { self.promise(&id).await } else { Ok(()) };
+        let begun = if open { self.promise(&id).await.map(|_| ()) } else { Ok(()) };
         let outcome = match begun {
             Ok(()) => self.join(&id).await,
             Err(error) => Err(error),
@@ -81,28 +81,29 @@ impl Ingest {
 
     async fn join(self: &Arc<Self>, id: &UploadId) -> Result<CreatedFinal, IngestError> {
         let joined = time::timeout(PATIENCE, self.merger.concatenate(id)).await;
-        let finished = match joined.unwrap_or(Ok(Concatenated::Running)) {
-            Ok(Concatenated::Finished(finished)) => Some(finished),
-            Ok(Concatenated::Waiting | Concatenated::Running) => {
-                self.promise(id).await?;
-                None
+        match joined.unwrap_or(Ok(Concatenated::Running)) {
+            // Not looked at once more: whoever fails from here on takes the file away.
+            Ok(Concatenated::Finished(finished)) => {
+                Ok(CreatedFinal { id: id.clone(), finished: Some(finished), deadline: None })
             }
+            Ok(Concatenated::Waiting | Concatenated::Running) => self.promise(id).await,
             // A part went since it was looked at.
-            Err(MergeError::Hold(HoldError::Expired)) => return Err(IngestError::NotPartial),
-            Err(error) => return Err(error.into()),
-        };
-        let view = self.status(id).await?;
-        let finished = finished.or_else(|| view.record.finished().cloned());
-        Ok(CreatedFinal { id: id.clone(), finished, deadline: view.deadline })
+            Err(MergeError::Hold(HoldError::Expired)) => Err(IngestError::NotPartial),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// From now on it completes by itself, also after a restart.
-    async fn promise(&self, id: &UploadId) -> Result<(), IngestError> {
+    async fn promise(&self, id: &UploadId) -> Result<CreatedFinal, IngestError> {
         let mut held = self.holds.take(id, Manner::Asking).await?;
-        if held.record().finished().is_some() {
-            return Ok(());
-        }
-        Ok(blocking::run(move || held.promise()).await?)
+        let promised = blocking::run(move || {
+            if held.record().finished().is_none() {
+                held.promise()?;
+            }
+            let (finished, deadline) = (held.record().finished().cloned(), held.deadline());
+            Ok::<_, HoldError>(CreatedFinal { id: held.id().clone(), finished, deadline })
+        });
+        Ok(promised.await?)
     }
 
     /// Are all of these partial uploads, and short enough together?

@@ -132,7 +132,7 @@ impl Ingest {
     /// Removes an upload, finished or not, with all its bytes.
     pub async fn terminate(&self, id: &UploadId) -> Result<(), IngestError> {
         self.holds.forget(id).await?;
-        self.merger.part_changed(id);
+        self.merger.upload_gone(id);
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use super::{
     buffers::{Buffer, BufferPool},
     source::{self, Broken, Source},
 };
-use crate::{blocking, hold::HoldError, lock::LeaveSignal};
+use crate::{blocking, clock::Stopwatch, hold::HoldError, lock::LeaveSignal};
 
 /// Bodies up to this many bytes take one blocking call and no channel.
 const SMALL: u64 = 64 * 1024;
@@ -107,7 +107,11 @@ async fn pump_large<S: Sink>(
                     return Ok(end);
                 }
             }
-            Event::Quiet => line.rest().await?,
+            Event::Quiet => {
+                let resting = Stopwatch::start();
+                line.rest().await?;
+                gate.source.excuse(resting.elapsed());
+            }
             Event::End(end) => return Ok(end),
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -30,6 +31,10 @@ pub trait Source: Send + 'static {
 
     /// How many bytes were announced, where the client said so.
     fn announced(&self) -> Option<u64>;
+
+    /// Nobody asked for bytes for so long, though the last answer was to wait: that is not the
+    /// client's fault.
+    fn excuse(&mut self, _: Duration) {}
 
     /// The checksum that came behind the bytes. Asked for after their proper end.
     fn checksum(&self) -> Result<Option<Checksum>, NotAChecksum> {

@@ -18,7 +18,9 @@ pub(super) enum Step {
 /// Moves one chunk: copy, record, then remove what was copied. Dying in between leaves the chunk
 /// where the ledger says it is, and a copy behind the end that the next holder cuts off.
 pub(super) fn absorb_next(held: &mut Held) -> Result<Step, HoldError> {
-    let Some(base) = base(held) else { return Ok(Step::NothingToAbsorb) };
+    let Some(base) = base(held).filter(|base| !held.record().is_shared(*base)) else {
+        return Ok(Step::NothingToAbsorb);
+    };
     let Some((chunk, part)) = first_outside(held, base) else { return Ok(Step::NothingToAbsorb) };
     if held.tail_part() == Some(part) {
         return Ok(Step::NothingToAbsorb);

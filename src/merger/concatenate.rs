@@ -10,7 +10,7 @@ use super::{MergeDemand, MergeError, Merger, Partials, Verify, publish};
 use crate::{
     blocking,
     durable::Flush,
-    hold::{Held, HoldError, Look, Piece},
+    hold::{Attendance, Held, HoldError, Look, Piece},
     lock::Manner,
     upload::{Fact, Finished, JOINED_CHUNKS_MAX, Length, OutOfRange, Phase, Record, UploadId},
 };
@@ -62,19 +62,50 @@ impl Merger {
         }
     }
 
+    /// An upload is gone: it waits for nothing any more, and nothing for it.
+    pub fn upload_gone(self: &Arc<Self>, id: &UploadId) {
+        self.waiting().retain(|_, finals| {
+            finals.remove(id);
+            !finals.is_empty()
+        });
+        self.part_changed(id);
+    }
+
+    /// Looks at everything that is waited for: it may have ended where nobody could tell us, in
+    /// another process or by expiring. What failed before is tried again.
+    pub async fn look_again(self: &Arc<Self>) {
+        let awaited: Vec<UploadId> = self.waiting().keys().cloned().collect();
+        let holds = self.holds.clone();
+        let ended = blocking::run(move || -> Vec<UploadId> {
+            let open = |id: &UploadId| match holds.look(id) {
+                Ok(look) => {
+                    let record = look.current.record;
+                    record.manifest().is_partial() && !record.is_complete()
+                }
+                Err(error) => matches!(error, HoldError::Io(_)),
+            };
+            awaited.into_iter().filter(|id| !open(id)).collect()
+        });
+        ended.await.iter().for_each(|id| self.part_changed(id));
+    }
+
     /// The same, behind the caller's back.
     pub fn concatenate_soon(self: &Arc<Self>, id: &UploadId) {
         let (this, id) = (self.clone(), id.clone());
         self.tasks.spawn(async move {
             if let Err(error) = this.concatenate(&id).await {
                 report(&id, &error);
+                if !matches!(error, MergeError::Hold(HoldError::Unknown | HoldError::Expired)) {
+                    // Waits for nothing but a better hour.
+                    this.waiting().entry(id.clone()).or_default().insert(id);
+                }
             }
         });
     }
 
     /// Could these parts be put together, whatever their length? Blocks.
     pub fn readiness(&self, parts: &[UploadId]) -> Result<Readiness, HoldError> {
-        Ok(self.survey(parts, 0)?.0)
+        Ok(self.survey(parts)?.0)
     }
 
     /// Can this final upload be put together? Blocks.
@@ -99,7 +130,10 @@ impl Merger {
         }
         if record.phase() == Phase::Receiving {
             match self.wait_for_parts(id, current.record.clone()).await? {
-                Readiness::Ready(length) => self.fill(id, record, length).await?,
+                Readiness::Ready(length) => {
+                    let _attendance = self.attend(id, record);
+                    self.fill(id, record, length).await?;
+                }
                 Readiness::Waiting(_) => return Ok(Concatenated::Waiting),
                 Readiness::Broken => return self.end(id).await,
             }
@@ -147,10 +181,7 @@ impl Merger {
     /// Also names the first part that is in progress.
     fn survey_of(&self, record: &Record) -> Result<(Readiness, Option<UploadId>), HoldError> {
         let Some(parts) = record.manifest().parts() else { return Err(HoldError::Unknown) };
-        let taken = record.taken();
-        // Whose file was taken is gone.
-        let rest = parts.ids.get(usize::from(taken > 0)..).unwrap_or_default();
-        let (readiness, open) = self.survey(rest, taken)?;
+        let (readiness, open) = self.survey(&parts.ids)?;
         let chunks_max = record.layout().chunk_size().get().saturating_mul(JOINED_CHUNKS_MAX);
         match (readiness, self.options.max_size) {
             (Readiness::Ready(sum) | Readiness::Waiting(Some(sum)), Some(max)) if sum > max => {
@@ -165,12 +196,8 @@ impl Merger {
         }
     }
 
-    fn survey(
-        &self,
-        parts: &[UploadId],
-        taken: u64,
-    ) -> Result<(Readiness, Option<UploadId>), HoldError> {
-        let (mut open, mut sum) = (None, Some(taken));
+    fn survey(&self, parts: &[UploadId]) -> Result<(Readiness, Option<UploadId>), HoldError> {
+        let (mut open, mut sum) = (None, Some(0_u64));
         for id in parts {
             let part = match self.holds.look(id) {
                 Ok(look) => look.current.record,
@@ -198,9 +225,22 @@ impl Merger {
         })
     }
 
-    /// Ends a final upload that can never complete.
-    async fn end(self: &Arc<Self>, id: &UploadId) -> Result<Concatenated, MergeError> {
+    /// Neither the final upload nor a part of it expires while it is put together.
+    fn attend(&self, id: &UploadId, record: &Record) -> Vec<Attendance> {
+        let parts = record.manifest().parts().map(|parts| &parts.ids).into_iter().flatten();
+        parts.chain([id]).map(|id| self.holds.attend(id)).collect()
+    }
+
+    /// Ends a final upload that can never complete. Another process may have put it together since
+    /// it was looked at.
+    pub(super) async fn end(self: &Arc<Self>, id: &UploadId) -> Result<Concatenated, MergeError> {
         let held = self.holds.take(id, Manner::Asking).await?;
+        if let Some(finished) = held.record().finished() {
+            return Ok(Concatenated::Finished(finished.clone()));
+        }
+        if held.record().phase() != Phase::Receiving {
+            return Err(HoldError::Busy.into());
+        }
         tracing::info!(%id, "a final upload ends: a part of it is gone, or it would be too long");
         blocking::run(move || held.expire()).await?;
         Err(HoldError::Expired.into())
@@ -215,23 +255,16 @@ impl Merger {
     ) -> Result<(), MergeError> {
         let parts = record.manifest().parts().map(|parts| parts.ids.clone()).unwrap_or_default();
         for _ in 0..ATTEMPTS {
-            let taken = match self.take_first(id, &parts).await {
-                Ok(taken) => taken,
+            let lent = match self.begin_joined(id, &parts).await {
+                Ok(lent) => lent,
                 Err(MergeError::Hold(HoldError::Unknown | HoldError::Expired)) => {
                     return self.end(id).await.map(|_| ());
                 }
                 Err(error) => return Err(error),
             };
-            let mut at = taken;
-            for part in parts.iter().skip(usize::from(taken > 0)) {
-                let pieces = match self.pieces_of(part).await {
-                    Ok(pieces) => pieces,
-                    Err(MergeError::Hold(HoldError::Unknown | HoldError::Expired)) => {
-                        return self.end(id).await.map(|_| ());
-                    }
-                    Err(error) => return Err(error),
-                };
-                match self.append(id, pieces, at).await? {
+            let mut at = lent;
+            for part in parts.iter().skip(usize::from(lent > 0)) {
+                match self.append_part(id, part, at).await? {
                     Some(end) => at = end,
                     None => break,
                 }
@@ -243,42 +276,51 @@ impl Merger {
         Err(HoldError::Busy.into())
     }
 
-    /// Under [`Partials::Consume`] the first part's file becomes the beginning of the final one.
-    /// Says how many bytes it brought, now or before a restart.
-    async fn take_first(
+    /// Begins with the file of the first part, where it can be lent; says how many bytes that are.
+    async fn begin_joined(
         self: &Arc<Self>,
         id: &UploadId,
         parts: &[UploadId],
     ) -> Result<u64, MergeError> {
-        let taken = self.look(id).await?.current.record.taken();
-        if taken > 0 && self.has_come(id, taken).await? {
-            return Ok(taken);
-        }
-        if taken == 0 && self.options.partials == Partials::Keep {
-            return Ok(0);
-        }
-        let Some((first, rest)) = parts.split_first() else { return Ok(0) };
-        if rest.contains(first) {
-            return Ok(0);
-        }
+        let Some(first) = parts.first() else { return Ok(0) };
         let mut partial = self.take_complete(first).await?;
         let mut held = self.holds.take(id, Manner::Asking).await?;
-        let taken = blocking::run(move || -> Result<u64, HoldError> {
+        let verify = self.options.verify;
+        blocking::run(move || {
             held.ensure_alive()?;
-            let length = partial.record().layout().length().map_or(0, Length::get);
-            if length > 0 {
-                held.take_file_of(&mut partial, length)?;
+            if verify == Verify::Everything {
+                publish::verify(&mut partial)?;
             }
-            Ok(held.record().taken())
-        });
-        Ok(taken.await?)
+            Ok(held.begin_joined(&mut partial)?)
+        })
+        .await
     }
 
-    /// A file that was about to be taken when the process died may still be the partial upload's.
-    async fn has_come(self: &Arc<Self>, id: &UploadId, taken: u64) -> Result<bool, HoldError> {
-        let held = self.holds.take(id, Manner::Asking).await?;
-        let size = blocking::run(move || Ok::<_, HoldError>(held.open_joined()?.size()?)).await?;
-        Ok(size >= taken)
+    /// Adds a whole part at `at`, a few of its files at a time. `None`: begin anew.
+    async fn append_part(
+        self: &Arc<Self>,
+        id: &UploadId,
+        part: &UploadId,
+        at: u64,
+    ) -> Result<Option<u64>, MergeError> {
+        let mut end = at;
+        loop {
+            let pieces = match self.pieces_of(part, end.saturating_sub(at)).await {
+                Ok(pieces) => pieces,
+                Err(MergeError::Hold(HoldError::Unknown | HoldError::Expired)) => {
+                    self.end(id).await?;
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            };
+            if pieces.is_empty() {
+                return Ok(Some(end));
+            }
+            match self.append(id, pieces, end).await? {
+                Some(done) => end = done,
+                None => return Ok(None),
+            }
+        }
     }
 
     async fn take_complete(self: &Arc<Self>, part: &UploadId) -> Result<Held, MergeError> {
@@ -287,15 +329,19 @@ impl Merger {
         if held.record().is_complete() { Ok(held) } else { Err(HoldError::Busy.into()) }
     }
 
-    /// The bytes of a complete part. Taking it makes sure that they are what was received.
-    async fn pieces_of(self: &Arc<Self>, part: &UploadId) -> Result<Vec<Piece>, MergeError> {
+    /// The next bytes of a complete part. Taking it makes sure that they are what was received.
+    async fn pieces_of(
+        self: &Arc<Self>,
+        part: &UploadId,
+        from: u64,
+    ) -> Result<Vec<Piece>, MergeError> {
         let mut held = self.take_complete(part).await?;
         let verify = self.options.verify;
         blocking::run(move || {
-            if verify == Verify::Everything {
+            if verify == Verify::Everything && from == 0 {
                 publish::verify(&mut held)?;
             }
-            Ok(held.pieces()?)
+            Ok(held.pieces(from)?)
         })
         .await
     }
@@ -342,8 +388,9 @@ impl Merger {
             if flush == Flush::Durable
                 && let Err(error) = part.sync()
             {
-                // A failed fsync is final: none of these bytes is believed any more.
-                part.truncate(0).map_err(HoldError::Io)?;
+                // A failed fsync is final: none of these bytes is believed any more. Not cut: they
+                // may be those of the first part, too.
+                held.discard_joined()?;
                 return Err(HoldError::Io(error).into());
             }
             let declared = held.record().layout().length();
@@ -365,7 +412,7 @@ impl Merger {
     }
 
     /// Under [`Partials::Consume`] the parts go once the file is there.
-    async fn clear_partials(&self, record: &Record) {
+    async fn clear_partials(self: &Arc<Self>, record: &Record) {
         let Some(parts) = record.manifest().parts() else { return };
         if self.options.partials == Partials::Keep {
             return;
@@ -374,6 +421,7 @@ impl Merger {
             if let Err(error) = self.holds.forget(part).await {
                 tracing::debug!(id = %part, %error, "could not remove a consumed part");
             }
+            self.part_changed(part);
         }
     }
 

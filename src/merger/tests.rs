@@ -1,5 +1,8 @@
 //! Finishing on request: once, whole, and never in anybody's way.
 
+mod finals;
+mod joining;
+
 use std::sync::Arc;
 
 use tokio::task::JoinSet;

@@ -50,12 +50,6 @@ impl Activity {
         Self(Arc::new(Mutex::new(Seen { served: 0, untaken: 0, last })))
     }
 
-    /// Is no request open?
-    pub(super) fn is_idle(&self) -> bool {
-        let seen = self.lock();
-        seen.served == 0 && seen.untaken == 0
-    }
-
     /// Waits until nothing has happened for `idle_max`, or nothing was taken for `stall_max`.
     pub(super) async fn rest(&self, idle_max: Duration, stall_max: Duration) -> Rest {
         loop {

@@ -49,7 +49,7 @@ pub(super) struct House {
     pub(super) tasks: TaskTracker,
     /// Cancelled when the process is about to stop.
     pub(super) stop: CancellationToken,
-    merger: Arc<Merger>,
+    pub(super) merger: Arc<Merger>,
     reap_every: Duration,
     mark: TrustMark,
 }

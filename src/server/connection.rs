@@ -217,14 +217,14 @@ impl Porter {
             return note(connection.await);
         }
         // Requests may have crossed our farewell, and are served. Who neither asks nor leaves, or
-        // is in the middle of a head that never ends, is left.
-        loop {
-            let goodbye = time::timeout(self.patience.min(GOODBYE), connection.as_mut());
-            match goodbye.await {
-                Ok(ended) => return note(ended),
-                Err(_) if activity.is_idle() => return,
-                Err(_) => {}
-            }
+        // is in the middle of a head that never ends, is left, and so is who takes no answer.
+        let goodbye = self.patience.min(GOODBYE);
+        if let Ok(ended) = time::timeout(goodbye, connection.as_mut()).await {
+            return note(ended);
+        }
+        tokio::select! {
+            ended = connection.as_mut() => note(ended),
+            _ = activity.rest(goodbye, self.stall_max) => {}
         }
     }
 }

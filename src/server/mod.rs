@@ -191,7 +191,7 @@ impl Reloader {
 impl House {
     fn porter(&self, tls: Option<Arc<Tls>>, config: &Config) -> Porter {
         let patience = config.idle_timeout.min(HEAD_TIMEOUT);
-        let stall_max = config.idle_timeout.saturating_mul(2);
+        let stall_max = self.service.pace().stall_max();
         Porter { service: self.service.clone(), tls, patience, stall_max, stop: self.stop.clone() }
     }
 
@@ -199,12 +199,14 @@ impl House {
     fn begin_background(&self) -> tokio::task::JoinHandle<()> {
         let reaper = self.reaper();
         let (holds, stop): (_, CancellationToken) = (self.holds.clone(), self.stop.clone());
+        let merger = self.merger.clone();
         tokio::spawn(async move {
             let cooling = async {
                 loop {
                     time::sleep(COOL_DOWN_EVERY).await;
                     let holds = holds.clone();
                     blocking::run(move || holds.cool_down()).await;
+                    merger.look_again().await;
                 }
             };
             tokio::select! {

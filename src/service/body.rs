@@ -76,6 +76,13 @@ pub struct Pace {
     pub min_rate: Option<NonZeroU64>,
 }
 
+impl Pace {
+    /// How long a client may take nothing of an answer.
+    pub const fn stall_max(&self) -> Duration {
+        self.idle_timeout.saturating_mul(2)
+    }
+}
+
 /// Runs whenever the body makes us wait; a slow disk does not count.
 struct Patience {
     pace: Pace,
@@ -283,6 +290,10 @@ impl Source for RequestBody {
 
     fn announced(&self) -> Option<u64> {
         self.announced
+    }
+
+    fn excuse(&mut self, span: Duration) {
+        self.lock().patience.waiting.excuse(span);
     }
 
     fn checksum(&self) -> Result<Option<Checksum>, NotAChecksum> {

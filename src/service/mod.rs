@@ -88,6 +88,11 @@ impl Service {
         &self.0.options.rules
     }
 
+    /// How long clients may make us wait.
+    pub fn pace(&self) -> Pace {
+        self.0.options.pace
+    }
+
     fn tasks(&self) -> &TaskTracker {
         &self.0.tasks
     }

@@ -4,6 +4,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -139,5 +140,9 @@ impl Source for FieldSource {
 
     fn announced(&self) -> Option<u64> {
         None
+    }
+
+    fn excuse(&mut self, span: Duration) {
+        self.body.excuse(span);
     }
 }

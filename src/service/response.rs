@@ -22,9 +22,6 @@ use crate::{
 /// Blocks of a file that are read ahead of a client.
 const AHEAD: usize = 1;
 
-/// How long a client may leave a block of a file lying.
-const STALL_MAX: Duration = Duration::from_mins(1);
-
 /// The status of tus for a wrong checksum.
 const CHECKSUM_MISMATCH: u16 = 460;
 
@@ -48,26 +45,35 @@ impl ResponseBody {
         Self(Kind::Whole(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty())))
     }
 
-    /// Pieces of a finished file, read block by block as fast as the client takes them.
-    pub(super) fn file(download: Download, pieces: Vec<Piece>, tasks: &TaskTracker) -> Self {
+    /// Pieces of a finished file, read block by block as fast as the client takes them. It breaks
+    /// off where the client leaves a block lying for `stall_max`.
+    pub(super) fn file(
+        download: Download,
+        pieces: Vec<Piece>,
+        (tasks, stall_max): (&TaskTracker, Duration),
+    ) -> Self {
         let left = pieces.iter().map(Piece::len).fold(0, u64::saturating_add);
         if left == 0 {
             return Self::empty();
         }
         let (sender, blocks) = mpsc::channel(AHEAD);
         // Ends early where the client is gone, or does not read any more.
-        tasks.spawn(async move { send_all(download, pieces, &Blocks(sender)).await });
+        let takers = Blocks { sender, stall_max };
+        tasks.spawn(async move { send_all(download, pieces, &takers).await });
         Self(Kind::File { blocks, left })
     }
 }
 
 /// Where blocks go.
-struct Blocks(mpsc::Sender<io::Result<Bytes>>);
+struct Blocks {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    stall_max: Duration,
+}
 
 impl Blocks {
     /// `None` where nobody takes it.
     async fn send(&self, block: io::Result<Bytes>) -> Option<()> {
-        let sent = time::timeout(STALL_MAX, self.0.send(block)).await;
+        let sent = time::timeout(self.stall_max, self.sender.send(block)).await;
         matches!(sent, Ok(Ok(()))).then_some(())
     }
 }
@@ -108,12 +114,15 @@ impl Body for ResponseBody {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match &mut self.0 {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(Frame::data).map(Ok)),
-            Kind::File { blocks, left } => blocks.poll_recv(context).map(|block| {
-                let block = block?;
-                if let Ok(bytes) = &block {
+            Kind::File { blocks, left } => blocks.poll_recv(context).map(|block| match block {
+                Some(Ok(bytes)) => {
                     *left = left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                    Some(Ok(Frame::data(bytes)))
                 }
-                Some(block.map(Frame::data))
+                Some(Err(error)) => Some(Err(error)),
+                // The sender gave up. On HTTP/2 a plain end would look as if that were all.
+                None if *left > 0 => Some(Err(io::ErrorKind::UnexpectedEof.into())),
+                None => None,
             }),
         }
     }
@@ -133,5 +142,35 @@ impl Body for ResponseBody {
             Kind::File { left, .. } => *left,
         };
         SizeHint::with_exact(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// Found by review: on HTTP/2 a file whose sender had given up looked like a whole one.
+    // spec: CORE-66
+    #[tokio::test]
+    async fn a_file_that_breaks_off_does_not_end_as_if_it_were_whole() {
+        let (sender, blocks) = mpsc::channel(AHEAD);
+        let mut body = ResponseBody(Kind::File { blocks, left: 11 });
+        sender.send(Ok(Bytes::from_static(b"hello"))).await.unwrap();
+        drop(sender);
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "hello");
+        let broken = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(broken.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn a_whole_file_ends_properly() {
+        let (sender, blocks) = mpsc::channel(AHEAD);
+        let mut body = ResponseBody(Kind::File { blocks, left: 5 });
+        sender.send(Ok(Bytes::from_static(b"hello"))).await.unwrap();
+        drop(sender);
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "hello");
+        assert!(body.frame().await.is_none());
     }
 }

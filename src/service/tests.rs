@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Pace, ResponseBody, Service, ServiceOptions};
@@ -157,4 +157,77 @@ async fn who_mounts_the_service_says_who_asks() {
     assert!(creates(from("127.0.0.1")).await.starts_with("https://up.example/files/"));
     assert!(creates(from("192.0.2.1")).await.starts_with("/files/"));
     assert!(creates(service.clone()).await.starts_with("/files/"));
+}
+
+/// A body that pauses before each frame.
+struct Paced {
+    frames: std::collections::VecDeque<Bytes>,
+    pause: std::pin::Pin<Box<tokio::time::Sleep>>,
+}
+
+const PAUSE: Duration = Duration::from_millis(30);
+
+impl http_body::Body for Paced {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        std::task::ready!(self.pause.as_mut().poll(context));
+        self.pause = Box::pin(tokio::time::sleep(PAUSE));
+        std::task::Poll::Ready(self.frames.pop_front().map(http_body::Frame::data).map(Ok))
+    }
+}
+
+/// Found by review: what a slow disk took in a pause of the client counted as its pause.
+// spec: CORE-65
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_disk_makes_no_client_too_slow() {
+    let bench = Bench::memory_with(|setup| setup.chunk_size = 1 << 20);
+    let bytes = content(8 << 16, 3);
+    let id = bench.create(Some(8 << 16)).await;
+    let mut options = options();
+    options.pace.idle_timeout = Duration::from_millis(500);
+    options.pace.min_rate = std::num::NonZeroU64::new(1 << 20);
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let service = Service::new(bench.ingest.clone(), options, tasks, stop);
+    let request = Request::builder()
+        .method(Method::PATCH)
+        .uri(format!("/files/{id}"))
+        .header("Tus-Resumable", "1.0.0")
+        .header("Upload-Offset", 0)
+        .header("Content-Type", "application/offset+octet-stream")
+        .header("Content-Length", bytes.len());
+    let frames = bytes.chunks(1 << 16).map(Bytes::copy_from_slice).collect();
+    let body = Paced { frames, pause: Box::pin(tokio::time::sleep(PAUSE)) };
+    bench.faults.hang(Operation::Write, 1);
+    let sent = tokio::spawn(service.answer(request.body(body).unwrap()));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(bench.faults.hanging(), 1);
+    bench.faults.release();
+    assert_eq!(sent.await.unwrap().unwrap().status(), 204);
+    assert_eq!(bench.download(&id).await, bytes);
+}
+
+/// Found by review: the operator's patience with clients was not that of downloads.
+// spec: CORE-66
+#[tokio::test]
+async fn a_download_waits_for_its_client_as_long_as_the_operator_says() {
+    let bench = Bench::memory_with(|setup| setup.chunk_size = 1 << 20);
+    let bytes = content(1 << 20, 5);
+    let id = bench.create(Some(1 << 20)).await;
+    bench.push(&id, 0, &bytes).await.unwrap();
+    for (idle, whole) in [(Duration::from_millis(50), false), (Duration::from_secs(9), true)] {
+        let mut options = options();
+        options.pace.idle_timeout = idle;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let service = Service::new(bench.ingest.clone(), options, tasks, stop);
+        let request = Request::get(format!("/files/{id}")).body(Full::<Bytes>::default()).unwrap();
+        let answer = service.answer(request).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        let got = answer.into_body().collect().await;
+        assert_eq!(got.is_ok_and(|got| got.to_bytes() == bytes), whole, "{idle:?}");
+    }
 }

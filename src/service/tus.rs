@@ -194,7 +194,8 @@ impl Service {
         let sha256 = download.record.sha256();
         let file = download::Download { manifest, finished, sha256 };
         let answer = file.answer(asked, &Boundary::new(random))?;
-        Ok(answer.map(|pieces| ResponseBody::file(download, pieces, self.tasks())))
+        let patience = (self.tasks(), self.pace().stall_max());
+        Ok(answer.map(|pieces| ResponseBody::file(download, pieces, patience)))
     }
 }
 

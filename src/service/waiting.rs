@@ -21,6 +21,12 @@ impl Waiting {
         self.since.take().map_or(Duration::ZERO, |since| since.elapsed())
     }
 
+    /// So long of the wait that is under way counts as none.
+    pub(crate) fn excuse(&mut self, span: Duration) {
+        let now = tokio::time::Instant::now();
+        self.since = self.since.map(|since| now.min(since + span));
+    }
+
     /// Waits, since the first call after [`Waiting::end`], until `limit` is reached.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>, limit: Duration) -> Poll<()> {
         let since = *self.since.get_or_insert_with(tokio::time::Instant::now);

@@ -92,6 +92,7 @@ macro_rules! contract {
 }
 
 contract!(
+    a_lent_part_has_one_file_and_two_names,
     a_staged_file_is_written_and_becomes_a_part,
     a_dropped_staged_file_leaves_nothing,
     adopting_replaces_and_whoever_reads_the_old_part_goes_on,
@@ -371,4 +372,17 @@ fn a_swept_file_cannot_be_adopted(storage: &dyn Storage, flush: Flush) {
     let adopted = storage.adopt(staged, &id(1), part(0), flush);
     assert_eq!(kind(adopted), Some(ErrorKind::NotFound));
     assert_eq!(storage.uploads().unwrap(), [], "an error leaves no folder behind");
+}
+
+fn a_lent_part_has_one_file_and_two_names(storage: &dyn Storage, flush: Flush) {
+    put(storage, &id(1), part(0), b"lent", flush);
+    storage.lend_part((&id(1), part(0)), (&id(2), part(0)), flush).unwrap();
+    let taken = storage.lend_part((&id(1), part(0)), (&id(2), part(0)), flush);
+    assert_eq!(kind(taken), Some(ErrorKind::AlreadyExists));
+    let nobody = storage.lend_part((&id(3), part(0)), (&id(4), part(0)), flush);
+    assert_eq!(kind(nobody), Some(ErrorKind::NotFound));
+    storage.open_part(&id(2), part(0)).unwrap().write_at(b" and more", 4).unwrap();
+    assert_eq!(content(&*storage.open_part(&id(1), part(0)).unwrap()), b"lent and more");
+    storage.remove_upload(&id(1)).unwrap();
+    assert_eq!(content(&*storage.open_part(&id(2), part(0)).unwrap()), b"lent and more");
 }

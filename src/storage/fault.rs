@@ -64,14 +64,14 @@ impl<S: Storage> Storage for FaultStorage<S> {
         Ok(self.wrap(self.inner.create_part(id, part, flush)?))
     }
 
-    fn give_part(
+    fn lend_part(
         &self,
         from: (&UploadId, PartId),
         to: (&UploadId, PartId),
         flush: Flush,
     ) -> io::Result<()> {
-        self.faults.enter(Operation::GivePart)?;
-        self.inner.give_part(from, to, flush)
+        self.faults.enter(Operation::LendPart)?;
+        self.inner.lend_part(from, to, flush)
     }
 
     fn open_part(&self, id: &UploadId, part: PartId) -> io::Result<Box<dyn Blob>> {

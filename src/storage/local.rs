@@ -138,15 +138,15 @@ impl Storage for LocalStorage {
         Ok(Box::new(file))
     }
 
-    fn give_part(
+    fn lend_part(
         &self,
-        (giver, part): (&UploadId, PartId),
-        (taker, name): (&UploadId, PartId),
+        (lender, part): (&UploadId, PartId),
+        (borrower, name): (&UploadId, PartId),
         flush: Flush,
     ) -> io::Result<()> {
-        let from = self.part(giver, part);
-        self.put(taker, |folder| durable::place(&from, &child(folder, &name.to_string())))?;
-        self.flush_folder(taker, flush)
+        let from = self.part(lender, part);
+        self.put(borrower, |folder| durable::link(&from, &child(folder, &name.to_string())))?;
+        self.flush_folder(borrower, flush)
     }
 
     fn open_part(&self, id: &UploadId, part: PartId) -> io::Result<Box<dyn Blob>> {

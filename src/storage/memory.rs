@@ -76,17 +76,19 @@ impl Storage for MemoryStorage {
         Ok(Box::new(self.blob(&file, Access::ReadWrite)))
     }
 
-    fn give_part(
+    fn lend_part(
         &self,
-        (giver, part): (&UploadId, PartId),
-        (taker, name): (&UploadId, PartId),
+        (lender, part): (&UploadId, PartId),
+        (borrower, name): (&UploadId, PartId),
         _flush: Flush,
     ) -> io::Result<()> {
         let now = (self.0.now)();
         let mut content = self.content();
-        let file = content.part(giver, part)?;
-        content.uploads.entry(giver.clone()).or_default().at(now).remove(&part);
-        content.uploads.entry(taker.clone()).or_default().at(now).insert(name, file);
+        let file = content.part(lender, part)?;
+        if content.part(borrower, name).is_ok() {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        content.uploads.entry(borrower.clone()).or_default().at(now).insert(name, file);
         Ok(())
     }
 

@@ -118,9 +118,9 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// first.
     fn create_part(&self, id: &UploadId, part: PartId, flush: Flush) -> io::Result<Box<dyn Blob>>;
 
-    /// Gives a part to another upload, whose part of that name, if any, it replaces. With
-    /// [`Flush::Durable`] the new name is on the disk when the call returns.
-    fn give_part(
+    /// Gives a part to another upload, too: both have one file from now on. `AlreadyExists` if the
+    /// other has a part of that name; an error also where the file system knows no such thing.
+    fn lend_part(
         &self,
         from: (&UploadId, PartId),
         to: (&UploadId, PartId),

@@ -2,6 +2,7 @@
 
 use super::{
     digest::{DigestForm, Sha256Digest},
+    id::UploadId,
     name::FinalName,
     part::PartId,
     time::Timestamp,
@@ -57,11 +58,13 @@ pub enum Fact {
     },
     /// The length is known now.
     Length(Length),
-    /// The file that the first partial upload was is now this final upload's, with so many bytes
-    /// of it.
-    Taken {
-        /// Bytes at the start of part 0 that are there.
-        length: u64,
+    /// The part of this complete partial upload is about to be the beginning of a final one's, too:
+    /// from now on nothing is written to it or cut off it here.
+    Lent {
+        /// The part that holds all chunks.
+        part: PartId,
+        /// The final upload.
+        to: UploadId,
     },
     /// A client was told that this final upload completes by itself.
     Promised,

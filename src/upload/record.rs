@@ -6,6 +6,7 @@ use super::{
     chunk_table::{ChunkTable, SealedChunk},
     digest::{CompositeDigest, DigestForm, Sha256Digest},
     fact::{Fact, Stamped},
+    id::UploadId,
     layout::{Layout, LayoutError},
     manifest::Manifest,
     name::FinalName,
@@ -92,7 +93,7 @@ pub struct Record {
     tail: Option<(ChunkIndex, u64, Sha256Digest)>,
     pending: Option<Pending>,
     promised: bool,
-    taken: u64,
+    lent: Option<(PartId, UploadId)>,
     merging: Option<(FinalName, Option<DigestForm>)>,
     finished: Option<Finished>,
 }
@@ -119,7 +120,7 @@ impl Record {
             tail: None,
             pending: None,
             promised: false,
-            taken: 0,
+            lent: None,
             merging: None,
             finished: None,
             manifest,
@@ -166,14 +167,20 @@ impl Record {
         self.pending.as_ref()
     }
 
+    /// The part whose bytes belong to a final upload, too, and which one that is.
+    pub const fn lent(&self) -> Option<&(PartId, UploadId)> {
+        self.lent.as_ref()
+    }
+
+    /// Must this part be neither written to nor cut, because another upload has its bytes, too?
+    pub fn is_shared(&self, part: PartId) -> bool {
+        let borrowed = self.manifest.parts().is_some() && part.first == ChunkIndex::ZERO;
+        borrowed || self.lent.as_ref().is_some_and(|(lent, _)| *lent == part)
+    }
+
     /// Was a client told that this final upload completes by itself?
     pub const fn is_promised(&self) -> bool {
         self.promised
-    }
-
-    /// Bytes of part 0 that came with the first partial upload's file.
-    pub const fn taken(&self) -> u64 {
-        self.taken
     }
 
     /// The name under which it is about to appear, or has appeared.
@@ -231,13 +238,10 @@ impl Record {
         self.chunks.iter_from(part.first).filter(|(_, c)| c.part == part).map(|(i, _)| i).last()
     }
 
-    /// The end of the last sealed chunk in a part, in bytes from the part's start, or of what a
-    /// final upload begins with; `None` if the part is nobody's.
+    /// The end of the last sealed chunk in a part, in bytes from the part's start; `None` if the
+    /// part is nobody's.
     pub fn live_end(&self, part: PartId) -> Option<u64> {
-        let Some(last) = self.last_in(part) else {
-            let grows = self.promised && part == PartId::new(ChunkIndex::ZERO);
-            return grows.then_some(self.taken);
-        };
+        let last = self.last_in(part)?;
         let start = self.place(last, part).ok()?;
         Some(start.saturating_add(self.chunks.get(last)?.length))
     }
@@ -285,7 +289,7 @@ impl Record {
                 self.ensure_settled()?;
                 self.relocate(*chunk, *into)?;
             }
-            Fact::Taken { length } => self.taken = *length,
+            Fact::Lent { part, to } => self.lent = Some((*part, to.clone())),
             Fact::Promised => self.promised = true,
             Fact::Joined => {
                 self.join()?;

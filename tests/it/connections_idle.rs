@@ -185,3 +185,24 @@ fn an_answer_on_http2_that_nobody_takes_is_broken_off() {
     assert!(since.elapsed() >= Duration::from_millis(1800), "{:?}", since.elapsed());
     assert!(server.log().contains("the client does not take its answers"), "{}", server.log());
 }
+
+/// Found by review: such a connection stayed open for as long as its client wished.
+// spec: CORE-66
+#[test]
+fn who_asks_after_the_farewell_and_takes_nothing_is_hung_up_on_too() {
+    let server = Server::with(&["--idle-timeout=2s"]);
+    let upload = large(&server);
+    let mut connection = server.connect();
+    connection.raw(PREFACE);
+    // Streams begin without a window.
+    connection.raw(frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    thread::sleep(Duration::from_secs(3));
+    let since = Instant::now();
+    let length = u8::try_from(upload.url.len()).unwrap();
+    // GET, http, :path; the request crosses the farewell.
+    let head = [b"\x82\x86\x04", &[length][..], upload.url.as_bytes(), b"\x01\x04here"].concat();
+    connection.raw(frame(1, 0b101, 1, &head));
+    let said = kinds(&connection.closes_within(Duration::from_secs(12)));
+    assert!(said.contains(&GOAWAY) && said.contains(&1), "{said:?}");
+    assert!(since.elapsed() >= Duration::from_secs(3), "{:?}", since.elapsed());
+}

@@ -63,6 +63,36 @@ impl H2 {
         Ok(Self { runtime, client, driver, scheme })
     }
 
+    /// Can a request be asked this way? Chunks, HTTP/1.0 and nonsense in heads belong to HTTP/1.
+    pub fn can(request: &Request) -> bool {
+        let plain = request.version == "HTTP/1.1"
+            && request.target.starts_with('/')
+            && format!("http://piton.test{}", request.target).parse::<Uri>().is_ok();
+        let fits = |(name, value): &(String, String)| {
+            !name.eq_ignore_ascii_case("Transfer-Encoding")
+                && HeaderName::try_from(name).is_ok()
+                && HeaderValue::try_from(value).is_ok_and(|value| value.to_str().is_ok())
+        };
+        let of = |name: &str| {
+            let named =
+                request.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+            named.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+        };
+        let whole = of("Content-Length").iter().all(|n| *n == request.body.len().to_string());
+        plain && whole && of("Host").len() == 1 && request.headers.iter().all(fits)
+    }
+
+    /// Sends a request with these trailers behind its body and returns the answer.
+    #[track_caller]
+    pub fn ask_with(&mut self, request: &Request, trailers: &[(&str, &str)]) -> Answer {
+        if trailers.is_empty() {
+            return self.ask(request);
+        }
+        let mut stream = self.begin(request);
+        stream.trailers(trailers);
+        stream.answer()
+    }
+
     /// Sends a whole request and returns the answer.
     #[track_caller]
     pub fn ask(&mut self, request: &Request) -> Answer {

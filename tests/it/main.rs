@@ -24,6 +24,7 @@ mod h2;
 mod random;
 mod secure;
 mod server;
+mod session;
 mod tus;
 
 mod chunk_flow;
@@ -38,7 +39,6 @@ mod crash;
 mod crash_concat;
 mod cross;
 mod drain;
-mod http2;
 mod model;
 mod page;
 mod papers;

@@ -1,8 +1,16 @@
 //! What the papers say and what the program does.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+    process::Command,
+};
 
-use crate::server::run;
+use crate::{
+    server::{Server, run},
+    session::{Block, Session, blocks, not_installed},
+};
 
 fn paper(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -86,22 +94,79 @@ fn the_readme_is_read_in_one_sitting() {
     assert!(lines <= 200, "{lines} lines");
 }
 
+/// Says so, and is `true`, where a session cannot be run here.
+fn cannot_run(programs: &[&str]) -> bool {
+    let missing = not_installed(programs);
+    if let Some(program) = missing {
+        // Not with a macro: those are silent in a test that passes.
+        let _ = writeln!(io::stderr(), "skipped: {program} is not installed");
+    }
+    missing.is_some()
+}
+
+fn curl_speaks_http2() -> bool {
+    let version = Command::new("curl").arg("--version").output().unwrap();
+    String::from_utf8_lossy(&version.stdout).contains("HTTP2")
+}
+
+// spec: TUS-105, TUS-106
+#[test]
+fn the_page_about_tus_shows_what_happens() {
+    if cannot_run(&["bash", "curl", "openssl", "python3"]) {
+        return;
+    }
+    let page = paper("docs/tus.md");
+    let mut blocks = blocks(&page);
+    assert!(blocks.len() > 20, "{} blocks", blocks.len());
+    if !curl_speaks_http2() {
+        let _ = writeln!(io::stderr(), "skipped in part: this curl does not speak HTTP/2");
+        blocks.retain(|block| !block.text.contains("--http2"));
+    }
+    Session::begin().prints_what_it_says("docs/tus.md", &blocks);
+}
+
+#[test]
+fn the_readme_shows_what_happens() {
+    if cannot_run(&["bash", "curl", "sha256sum"]) {
+        return;
+    }
+    let shown: Vec<Block> = blocks(&paper("README.md"))
+        .into_iter()
+        .filter(|block| !block.text.starts_with("cargo "))
+        .collect();
+    assert_eq!(shown.len(), 2);
+    let mut session = Session::begin();
+    session.serve("127.0.0.1:8080", Server::with(&["--chunk-size=8MiB"]));
+    for block in &shown {
+        let printed = session.run(block);
+        let lines: Vec<&str> = printed.lines().filter(|line| !line.is_empty()).collect();
+        let [.., stored, sent] = lines[..] else { panic!("{printed}") };
+        assert!(sent.len() == 67 && sent.ends_with("  -"), "{printed}");
+        assert_eq!(stored, sent, "{printed}");
+    }
+}
+
 #[test]
 fn the_specification_has_clauses_in_order() {
-    let (clauses, twice) = crate::tidy::clauses::clauses(&paper("protocol-spec.md"));
+    let spec = paper("protocol-spec.md");
+    let (clauses, twice) = crate::tidy::clauses::clauses(&spec);
     assert!(twice.is_empty(), "{twice:?}");
-    assert!(clauses.len() >= 20, "only {} clauses", clauses.len());
     for kind in ["CORE", "TUS", "CHUNK", "STORE"] {
-        let mut of_kind: Vec<(usize, u32)> = clauses
-            .iter()
-            .filter_map(|(id, line)| {
-                Some((*line, id.strip_prefix(kind)?.strip_prefix('-')?.parse().ok()?))
-            })
-            .collect();
-        of_kind.sort_unstable();
-        assert!(!of_kind.is_empty(), "no {kind} clause");
-        let numbers: Vec<u32> = of_kind.into_iter().map(|(_, number)| number).collect();
-        assert!(numbers.is_sorted(), "{kind}: {numbers:?}");
+        let of_kind = clauses.keys().filter(|id| id.starts_with(kind)).count();
+        assert!(of_kind >= 10, "{of_kind} clauses {kind}");
+    }
+    // Each section keeps to one kind, and each heading below it to the order of the numbers.
+    for section in spec.split("\n## ").skip(1) {
+        let mut kinds = Vec::new();
+        for group in section.split("\n### ") {
+            let ids = group.split("**").skip(1).step_by(2).filter(|id| clauses.contains_key(*id));
+            let ids = ids.filter_map(|id| id.split_once('-'));
+            let numbers = ids.clone().map(|(_, number)| number.parse::<u32>().unwrap());
+            assert!(numbers.is_sorted(), "{group}");
+            kinds.extend(ids.map(|(kind, _)| kind));
+        }
+        kinds.dedup();
+        assert!(kinds.len() <= 1, "{kinds:?} in one section");
     }
 }
 

@@ -95,7 +95,7 @@ fn two_deletes_agree() {
 }
 
 // rows: RACE-06
-// spec: CHUNK-18
+// spec: CHUNK-18, TUS-105
 #[test]
 fn looking_does_not_disturb() {
     let server = Server::start();

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::{
     client::{Answer, Conn, Request},
     disk::{self, Snapshot},
+    h2::H2,
 };
 
 /// Small chunks, so that small files have many.
@@ -98,9 +99,14 @@ impl Server {
         Conn::open(self.address)
     }
 
-    /// One request on a connection of its own.
+    /// One request on a connection of its own; over HTTP/2, where it can be said there, if
+    /// `PITON_TEST_HTTP` is 2.
     #[track_caller]
     pub fn ask(&self, request: &Request) -> Answer {
+        let second = std::env::var_os("PITON_TEST_HTTP").is_some_and(|version| version == "2");
+        if second && self.scheme == "http" && H2::can(request) {
+            return H2::open(self.address).ask(request);
+        }
         self.connect().ask(request)
     }
 

@@ -39,7 +39,7 @@ pub fn stalled(upload: &Upload<'_>, length: u64, part: &[u8]) -> Conn {
 }
 
 // rows: RACE-01, first case
-// spec: TUS-22, TUS-21
+// spec: TUS-22, TUS-21, TUS-106
 #[test]
 fn head_then_patch_take_over_a_stalled_patch() {
     let server = Server::start();

@@ -10,7 +10,7 @@ use crate::{
     client::{Answer, Request},
     digest::checksum,
     disk::bytes_below,
-    http2,
+    h2::H2,
     random::Random,
     server::{CHUNK, Server},
     tus::{OFFSET_TYPE, Upload, append, create, create_deferred, create_with, patch},
@@ -94,7 +94,8 @@ fn the_status_line_says_what_is_wrong() {
     let mut connection = server.begin(&checked(&upload.url, 5, b" world", &wrong));
     let line = connection.line();
     assert_eq!(line, "HTTP/1.1 460 Checksum Mismatch");
-    let answer = http2::ask(server.address(), &checked(&upload.url, 5, b" world", &wrong), &[]);
+    let answer =
+        H2::open(server.address()).ask_with(&checked(&upload.url, 5, b" world", &wrong), &[]);
     assert_eq!(answer.refused_as(460, "checksum-mismatch").offset(), 5);
     assert_eq!(upload.offset(), 5);
 }

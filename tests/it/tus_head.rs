@@ -44,11 +44,11 @@ fn it_has_no_body() {
 // spec: TUS-14
 #[test]
 fn what_is_not_there_has_no_offset() {
-    let server = Server::with(&["--expire-after=50ms", "--reap-every=1h"]);
+    let server = Server::with(&["--expire-after=600ms", "--reap-every=1h"]);
     let terminated = Upload::new(&server, 11);
     terminated.delete().expect(204);
     let expired = Upload::hello(&server);
-    thread::sleep(Duration::from_millis(150));
+    thread::sleep(Duration::from_millis(800));
     let unknown =
         Upload { server: &server, url: "/files/00000000000000000000000000000000".to_owned() };
     for (upload, status) in [(unknown, 404), (terminated, 404), (expired, 410)] {

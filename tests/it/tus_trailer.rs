@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     client::Request,
     digest::checksum,
-    http2,
+    h2::H2,
     random::Random,
     server::{CHUNK, Server},
     tus::{Upload, append},
@@ -178,26 +178,26 @@ fn trailers_come_over_http_2_too() {
     let before = upload.state();
     for asked in [&known, &unknown, &open, &plain] {
         for (value, status) in [(&*wrong, 460), ("sha1 x", 400)] {
-            let answer = http2::ask(server.address(), asked, &sum_of(value)).refused(status);
+            let answer = H2::open(server.address()).ask_with(asked, &sum_of(value)).refused(status);
             assert_eq!(answer.offset(), 5);
             assert_eq!(upload.state(), before);
         }
     }
     for asked in [&known, &unknown] {
-        http2::ask(server.address(), asked, &[]).refused(400);
-        http2::ask(server.address(), asked, &[("upload-offset", "7")]).refused(400);
+        H2::open(server.address()).ask_with(asked, &[]).refused(400);
+        H2::open(server.address()).ask_with(asked, &[("upload-offset", "7")]).refused(400);
         let both = asked.clone().header("Upload-Checksum", &right);
-        http2::ask(server.address(), &both, &sum_of(&right)).refused(400);
+        H2::open(server.address()).ask_with(&both, &sum_of(&right)).refused(400);
         assert_eq!(upload.state(), before);
     }
     let header = plain.clone().header("Upload-Checksum", &right);
-    http2::ask(server.address(), &header, &sum_of(&right)).refused(400);
+    H2::open(server.address()).ask_with(&header, &sum_of(&right)).refused(400);
     assert_eq!(upload.state(), before);
     for asked in [known, unknown, open, plain] {
         let upload = Upload::hello(&server);
         let asked = Request { target: upload.url.clone(), ..asked };
         let trailers = [("upload-checksum", &*right), ("upload-offset", "99")];
-        assert_eq!(http2::ask(server.address(), &asked, &trailers).expect(204).offset(), 11);
+        assert_eq!(H2::open(server.address()).ask_with(&asked, &trailers).expect(204).offset(), 11);
         upload.is_file(b"hello world");
     }
 }

@@ -484,3 +484,20 @@ async fn whatever_fails_under_ack_a_checked_request_counts_as_a_whole_or_not_at_
         survive(&Setup { chunks_per_part, durability, ..Setup::default() }).await;
     }
 }
+
+/// Found by review: who tried for long and failed found even the bytes of earlier requests expired.
+// spec: TUS-56
+#[tokio::test]
+async fn a_request_that_is_taken_back_is_a_sign_of_life_all_the_same() {
+    for how in How::ALL {
+        let bench = Bench::memory_with(|setup| setup.expire_after = Duration::from_secs(100));
+        let id = prepare(&bench).await;
+        bench.clock.advance(Duration::from_secs(90));
+        let refused = checked(&bench, &id, (how, wrong())).await.unwrap();
+        assert_eq!(refused.fate, Fate::TakenBack);
+        assert_eq!(refused.deadline, bench.status(&id).await.deadline, "{how:?}");
+        bench.clock.advance(Duration::from_secs(90));
+        assert_eq!(bench.head(&id).await, len(&wanted()[..BEFORE]), "{how:?}");
+        complete(&bench, &id, &mixed(), "afterwards").await;
+    }
+}

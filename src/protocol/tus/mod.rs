@@ -1,14 +1,14 @@
 //! tus 1.0.0: core, creation, creation-with-upload, creation-defer-length, expiration, checksum,
-//! checksum-trailer, termination.
+//! checksum-trailer, termination, concatenation, concatenation-unfinished.
 //!
 //! [`decode`] turns a request head into a [`Request`]; the functions of [`answer`] turn outcomes
 //! into answers.
 //!
 //! Where several rules are broken at once, the refusals take precedence in this order: version 412
-//! → path 404, 405 → unknown 404, gone 410 → media type 415 → malformed header 400 → offset 409 →
-//! size 413 → checksum 400 → body. Whether an upload is there, only its record tells; so the head
-//! of a PATCH is handed over as a `Result` inside of [`Request::Patch`], to be looked at after the
-//! upload was found.
+//! → path 404, 405 → unknown 404, gone 410 → final 403 → media type 415 → malformed header 400 →
+//! offset 409 → size 413 → checksum 400 → body. Whether an upload is there, and what it is, only
+//! its record tells; so the head of a PATCH is handed over as a `Result` inside of
+//! [`Request::Patch`], to be looked at after the upload was found.
 
 pub mod answer;
 mod checksum;

@@ -13,7 +13,7 @@
 use super::bytes::{Reader, Writer};
 use crate::upload::{
     ChunkIndex, DigestForm, Fact, FinalName, Length, Offset, OutOfRange, PartId, Sha256Digest,
-    Stamped, Timestamp,
+    Stamped, Timestamp, UploadId,
 };
 
 /// Bytes of a frame.
@@ -49,10 +49,10 @@ mod kind {
     pub(super) const CORRUPT: u8 = 14;
     pub(super) const TEXT: u8 = 15;
     pub(super) const REJECTED: u8 = 16;
-    pub(super) const TAKEN: u8 = 17;
     pub(super) const PROMISED: u8 = 18;
     pub(super) const JOINED: u8 = 19;
     pub(super) const DIGESTED: u8 = 20;
+    pub(super) const LENT: u8 = 21;
 }
 
 /// A frame whose checksum is right, or is yet to be taken.
@@ -229,7 +229,10 @@ fn frames_of(stamped: &Stamped) -> Vec<Frame> {
         }
         Fact::Length(length) => new(kind::LENGTH).numbers(length.get(), 0),
         Fact::Touched => new(kind::TOUCHED),
-        Fact::Taken { length } => new(kind::TAKEN).numbers(*length, 0),
+        Fact::Lent { part, to } => {
+            let numbers = (part.first.get(), u64::from(part.generation));
+            return with_text(to.as_str(), new(kind::LENT).numbers(numbers.0, numbers.1));
+        }
         Fact::Promised => new(kind::PROMISED),
         Fact::Joined => new(kind::JOINED),
         Fact::Digested { chunk, digest } => {
@@ -288,7 +291,13 @@ impl Frame {
             kind::ABSORBED => self.absorbed()?,
             kind::LENGTH => Fact::Length(Length::new(self.a)?),
             kind::TOUCHED => Fact::Touched,
-            kind::TAKEN => Fact::Taken { length: self.a },
+            kind::LENT => {
+                let newer = || CodecError::Newer(self.kind);
+                let to = String::from_utf8(text).map_err(|_| newer())?;
+                let to = UploadId::parse(&to).map_err(|_| newer())?;
+                let generation = u32::try_from(self.b).map_err(|_| newer())?;
+                Fact::Lent { part: PartId { first: chunk()?, generation }, to }
+            }
             kind::PROMISED => Fact::Promised,
             kind::JOINED => Fact::Joined,
             kind::DIGESTED => {

@@ -17,8 +17,8 @@ pub enum Operation {
     Adopt,
     /// `Storage::create_part`
     CreatePart,
-    /// `Storage::give_part`
-    GivePart,
+    /// `Storage::lend_part`
+    LendPart,
     /// `Storage::open_part`
     OpenPart,
     /// `Storage::parts`

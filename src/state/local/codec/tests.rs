@@ -55,7 +55,8 @@ fn fact() -> impl Strategy<Value = Fact> {
         (chunk(), part()).prop_map(|(chunk, into)| Fact::Absorbed { chunk, into }),
         length().prop_map(Fact::Length),
         Just(Fact::Touched),
-        any::<u64>().prop_map(|length| Fact::Taken { length }),
+        (part(), any::<[u8; 16]>())
+            .prop_map(|(part, id)| Fact::Lent { part, to: UploadId::from_random(id) }),
         Just(Fact::Promised),
         Just(Fact::Joined),
         (chunk(), digest()).prop_map(|(chunk, digest)| Fact::Digested { chunk, digest }),
@@ -76,7 +77,7 @@ fn stamped() -> impl Strategy<Value = Stamped> {
 /// Frames as a stranger might write them, mostly of kinds that exist.
 fn frame() -> impl Strategy<Value = Frame> {
     let data = prop_oneof![Just([0; DATA_BYTES]), any::<[u8; DATA_BYTES]>()];
-    let kind = prop_oneof![4 => 0..=kind::DIGESTED, 1 => any::<u8>()];
+    let kind = prop_oneof![4 => 0..=kind::LENT, 1 => any::<u8>()];
     (kind, 0..16_u8, 0..70_u16, any::<u64>(), number(), number(), data).prop_map(
         |(kind, flags, count, at, a, b, data)| Frame { kind, flags, count, at, a, b, data },
     )
