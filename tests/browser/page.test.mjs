@@ -247,6 +247,7 @@ test('ten thousand chunks are drawn while the page stays quick', async (t) => {
   const uploaded = Array.from({ length: total / 2 }, (_, index) => index * 2);
   const status = { state: 'receiving', uploaded, total, chunk_size: 8 * MIB, size: total * 8 * MIB };
   await page.route('**/upload/status?*', (route) => route.fulfill({ json: status }));
+  await page.route('**/upload/check?*', (route) => route.fulfill({ json: { exists: true } }));
   await page.setInputFiles('#files', await hollow(t, total * 8 * MIB, 'huge.img'));
   await page.waitForFunction(() => /^4,995 of 9,990 chunks/.test(document.querySelector('canvas')?.ariaLabel), null, LONG);
   const frames = await page.evaluate(async () => {
