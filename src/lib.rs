@@ -66,8 +66,10 @@
 //! let (cors, proxies) = (protocol::Cors::default(), protocol::Proxies::default());
 //! let turns = TurnOptions { per_address: None, wait: 30 * second };
 //! let (finishing, metrics) = (Finishing::OnRequest, Metrics::Hidden);
-//! let options =
-//!     ServiceOptions { rules, links, cors, proxies, pace, finishing, turns, metrics };
+//! let page = protocol::Page::module();
+//! let options = ServiceOptions {
+//!     rules, links, cors, proxies, page, pace, finishing, turns, metrics,
+//! };
 //! let service = Service::new(ingest, options, tasks, stop);
 //! # let post = http::Request::post("/files/");
 //! # let post = post.header("Tus-Resumable", "1.0.0").header("Upload-Length", "11");

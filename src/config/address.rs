@@ -56,4 +56,5 @@ fn check_segment(segment: &str) -> Result<(), String> {
 }
 
 /// First segments of the routes beside the base path.
-const RESERVED: [&str; 4] = ["upload", "merge", "healthz", "metrics"];
+const RESERVED: [&str; 8] =
+    ["upload", "merge", "healthz", "metrics", "piton.js", "piton.d.ts", "page.js", "page.css"];

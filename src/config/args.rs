@@ -86,7 +86,7 @@ pub struct Options {
     /// Path under which uploads are created and addressed
     ///
     /// Slashes at either end are added where they are missing. It must leave /upload, /merge,
-    /// /healthz and /metrics free.
+    /// /healthz, /metrics and the files of the page (/piton.js, /page.js, …) free.
     #[arg(long, value_name = "PATH", default_value = "/files/", help_heading = ADDRESS)]
     pub(super) base_path: Setting,
 
@@ -134,6 +134,13 @@ pub struct Options {
     #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true")]
     #[arg(num_args = 0..=1, require_equals = true, help_heading = BROWSERS)]
     pub(super) cors_credentials: Setting,
+
+    /// Serve no page at / that people send files with
+    ///
+    /// /piton.js, the module behind it, is served all the same, for pages of your own.
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true")]
+    #[arg(num_args = 0..=1, require_equals = true, help_heading = BROWSERS)]
+    pub(super) no_page: Setting,
 
     /// Folder that holds everything: unfinished uploads, their state, finished files
     ///

@@ -24,6 +24,7 @@ pub(super) struct FileOptions {
     pub(super) behind_proxy: FileList,
     pub(super) allow_origin: FileList,
     pub(super) cors_credentials: FileValue,
+    pub(super) no_page: FileValue,
     pub(super) data_dir: FileValue,
     pub(super) chunk_size: FileValue,
     pub(super) chunk_digest: FileValue,

@@ -81,6 +81,8 @@ pub(super) const IDLE_TIMEOUT: Kind<Duration> = Kind { example: "30s", parse: no
 
 pub(super) const MIN_RATE: Kind<Option<NonZeroU64>> =
     Kind { example: "64", parse: |text| unless_none(text, |text| nonzero(size(text, 1, GIB)?)) };
+pub(super) const NO_PAGE: Kind<bool> = Kind { example: "true", parse: truth };
+
 pub(super) const DISABLE_DOWNLOAD: Kind<bool> = Kind { example: "true", parse: truth };
 
 pub(super) const NO_METRICS: Kind<bool> = Kind { example: "true", parse: truth };

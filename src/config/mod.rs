@@ -62,6 +62,8 @@ pub struct Config {
     pub allow_origin: AllowOrigin,
     /// Whether those pages may send cookies along. Implies that `allow_origin` is not `Any`.
     pub cors_credentials: bool,
+    /// Whether no page is served at `/`.
+    pub no_page: bool,
     /// The folder that holds everything; need not exist yet.
     pub data_dir: PathBuf,
     /// Bytes: a multiple of 4 KiB, from 4 KiB to 2 GiB.
@@ -176,6 +178,7 @@ impl Config {
             behind_proxy: read!(behind_proxy list, PROXIES),
             allow_origin: read!(allow_origin list, ALLOW_ORIGIN),
             cors_credentials: read!(cors_credentials, CORS_CREDENTIALS),
+            no_page: read!(no_page, NO_PAGE),
             data_dir: from.read_path(typed.data_dir, file.data_dir, "./data")?,
             chunk_size: read!(chunk_size, CHUNK_SIZE),
             chunk_digest: read!(chunk_digest, CHUNK_DIGEST),

@@ -10,6 +10,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+pub(super) use self::condition::is_known;
 pub use self::range::{Boundary, Piece};
 use self::{
     condition::{Validators, Verdict},

@@ -20,7 +20,7 @@ use crate::{
     ingest::{Ingest, IngestOptions},
     lock::{LedgerLocks, LedgerPath, Locks, ProcessLocks},
     merger::{MergeOptions, Merger, Partials, Verify},
-    protocol::{Cors, Links, OriginPattern, Proxies, tus::Rules},
+    protocol::{Cors, Links, OriginPattern, Page, Proxies, tus::Rules},
     reaper::{Reaper, ReaperOptions, Unasked},
     service::{Finishing, Metrics, Pace, Service, ServiceOptions, TurnOptions},
     state::{
@@ -183,7 +183,8 @@ fn service_options(config: &Config) -> Result<ServiceOptions, StartError> {
     let finishing = if config.auto_merge { Finishing::WhenComplete } else { Finishing::OnRequest };
     let turns = TurnOptions { per_address: config.max_uploads_per_ip, wait: config.queue_wait };
     let metrics = if config.no_metrics { Metrics::Hidden } else { Metrics::Shown };
-    Ok(ServiceOptions { rules, links, cors, proxies, pace, finishing, turns, metrics })
+    let page = if config.no_page { Page::module() } else { Page::whole(&rules) };
+    Ok(ServiceOptions { rules, links, cors, proxies, page, pace, finishing, turns, metrics })
 }
 
 fn cors(config: &Config) -> Result<Cors, StartError> {

@@ -28,7 +28,7 @@ use self::{body::RequestBody, caller::Caller, refusal::Refusal, response::render
 use crate::{
     ingest::{Broken, Ingest},
     protocol::{
-        BodyLength, Cors, Links, Problem, Proxies,
+        BodyLength, Cors, Links, Page, Problem, Proxies,
         chunks::route,
         tus::{Rules, decode},
     },
@@ -47,6 +47,8 @@ pub struct ServiceOptions {
     pub cors: Cors,
     /// Whose word about a client is taken; it needs [`Service::for_peer`].
     pub proxies: Proxies,
+    /// What browsers are served beside the dialects.
+    pub page: Page,
     /// How long a body may make us wait.
     pub pace: Pace,
     /// When the uploads of index clients become files.
@@ -209,6 +211,9 @@ impl Service {
         }
         if let Some(route) = route(&parts.method, path, self.rules().deleting()) {
             return self.chunks(route, parts, length, body).await.map(render);
+        }
+        if let Some(answer) = self.0.options.page.answer(parts) {
+            return Ok(render(answer?));
         }
         self.about(parts).unwrap_or_else(|| Err(Problem::NotFound.into()))
     }

@@ -41,6 +41,7 @@ mod cross;
 mod drain;
 mod model;
 mod openapi;
+mod page;
 mod papers;
 mod papers_chunks;
 mod proxies;

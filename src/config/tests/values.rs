@@ -17,6 +17,7 @@ fn defaults() {
         behind_proxy: Vec::new(),
         allow_origin: AllowOrigin::Any,
         cors_credentials: false,
+        no_page: false,
         data_dir: PathBuf::from("./data"),
         chunk_size: NonZeroU64::new(8 * 1024 * 1024).unwrap(),
         chunk_digest: ChunkDigest::Sha256,
@@ -94,8 +95,8 @@ fn finished_files_are_kept_for_ever_or_for_a_time() {
 #[test]
 fn what_clients_may_not_do_is_said_by_a_bare_flag() {
     let said = Said::default().flag("--disable-download").flag("--disable-termination");
-    let config = said.resolve().unwrap();
-    assert!(config.disable_download && config.disable_termination);
+    let config = said.flag("--no-page").resolve().unwrap();
+    assert!(config.disable_download && config.disable_termination && config.no_page);
 }
 
 #[test]

@@ -63,6 +63,11 @@ impl Validators {
     }
 }
 
+/// Does `If-None-Match` name this tag? Then the client has these bytes.
+pub(in crate::protocol) fn is_known(asked: &HeaderMap, etag: &str) -> bool {
+    listed(asked, &header::IF_NONE_MATCH).is_some_and(|tags| tags.name_weakly(etag))
+}
+
 /// The lines of `If-Match` or `If-None-Match`.
 struct Listed<'a>(Vec<&'a [u8]>);
 

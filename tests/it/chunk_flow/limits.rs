@@ -58,7 +58,7 @@ fn odd_requests_are_answered_or_ignored() {
     {
         server.ask(&Request::new("GET", target)).expect(200);
     }
-    for target in ["/upload/x", "/merge/x", "/", "/upload/status/x"] {
+    for target in ["/upload/x", "/merge/x", "/page", "/upload/status/x"] {
         server.ask(&Request::new("GET", target)).expect(404);
     }
     for (method, target) in
