@@ -134,7 +134,7 @@ impl Held {
 
     /// When it would expire if these were its facts.
     pub fn deadline_of(&self, record: &Record) -> Option<Timestamp> {
-        record.phase().takes_bytes().then(|| self.holds.deadline(record.last_activity()))
+        record.phase().takes_bytes().then(|| self.holds.deadline_of(record))
     }
 
     /// Has its deadline passed, swept or not?

@@ -331,12 +331,24 @@ impl Holds {
                 self.options.keep_finished.is_some_and(|keep| file.at.plus(keep) <= now)
             }
             (phase, _) => {
-                let deadline = self.deadline(record.last_activity());
+                let passed = |deadline: Timestamp| deadline.plus(self.touch_grain()) <= now;
                 phase.takes_bytes()
-                    && deadline.plus(self.touch_grain()) <= now
+                    && passed(self.deadline(record.last_activity()))
+                    && passed(self.deadline_of(record))
                     && !self.attended.has(&record.manifest().id)
             }
         }
+    }
+
+    /// When an unfinished upload expires: a final one that waits not before the last of its parts
+    /// that somebody brings bytes. Blocks.
+    fn deadline_of(&self, record: &Record) -> Timestamp {
+        let own = record.last_activity();
+        let waits = record.phase() == Phase::Receiving;
+        let parts = record.manifest().parts().filter(|_| waits);
+        let parts = parts.map(|parts| &*parts.ids).unwrap_or_default().iter();
+        let active = parts.filter_map(|id| self.state.load(id).ok());
+        self.deadline(active.map(|part| part.record.last_activity()).fold(own, Timestamp::max))
     }
 
     /// A finished upload without its file was being deleted when the process died.
@@ -362,7 +374,7 @@ impl Holds {
             None if record.phase() == Phase::Receiving => self.visible_tail(&shown)?,
             None => 0,
         };
-        let expires = self.deadline(record.last_activity());
+        let expires = self.deadline_of(record);
         let deadline = record.phase().takes_bytes().then_some(expires);
         Ok(Look { current: shown, tail, deadline })
     }

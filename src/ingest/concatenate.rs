@@ -10,7 +10,10 @@ use crate::{
     hold::{HoldError, Origin},
     lock::Manner,
     merger::{Concatenated, MergeError, Readiness},
-    upload::{Concatenation, Finished, Length, Parts, Phase, Record, Timestamp, UploadId},
+    upload::{
+        Concatenation, Finished, JOINED_CHUNKS_MAX, Length, Parts, Phase, Record, Timestamp,
+        UploadId,
+    },
 };
 
 /// How long the answer waits for the bytes to be joined: clients give up after 30 s.
@@ -115,7 +118,15 @@ impl Ingest {
         {
             return Err(IngestError::MaxSizeExceeded { max });
         }
-        Ok(readiness)
+        let chunks = self.options.chunk_size.get().saturating_mul(JOINED_CHUNKS_MAX);
+        match (readiness, Length::new(chunks)) {
+            (Readiness::Ready(length) | Readiness::Waiting(Some(length)), Ok(max))
+                if length > max =>
+            {
+                Err(IngestError::MaxSizeExceeded { max })
+            }
+            _ => Ok(readiness),
+        }
     }
 
     /// How a final upload stands that is not finished: where every length is known, their sum.

@@ -46,8 +46,8 @@ impl Ingest {
         held.ensure_alive()?;
         let record = held.record();
         if record.manifest().parts().is_some() {
-            let view = self.view(&held)?;
             drop(held);
+            let view = self.status(id).await?;
             return self.head_of_final(view).await;
         }
         let whole = record.manifest().dialect == Dialect::Tus && !record.manifest().is_partial();
@@ -71,8 +71,15 @@ impl Ingest {
         if view.record.finished().is_some() {
             return Ok(view);
         }
-        let awaited = self.watch_final(&view.id, &view.record).await?;
-        Ok(View { awaited, ..view })
+        match self.watch_final(&view.id, &view.record).await {
+            Ok(awaited) => Ok(View { awaited, ..view }),
+            // A passing trouble is no verdict on the upload: what is busy is asked again.
+            Err(IngestError::Hold(HoldError::Io(error))) => {
+                tracing::error!(id = %view.id, %error, "could not look after a final upload");
+                Err(HoldError::Busy.into())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn view(&self, held: &Held) -> Result<View, HoldError> {

@@ -237,3 +237,22 @@ async fn a_file_whose_flush_fails_is_not_cut_where_it_is_the_part_s_too() {
     let file = join(&bench, &ids).await.unwrap().id;
     assert_eq!(bench.download(&file).await, whole());
 }
+
+// spec: TUS-25
+#[tokio::test]
+async fn a_final_upload_lives_as_long_as_somebody_brings_bytes_to_its_parts() {
+    let bench = Bench::local();
+    let (file, ids) = waiting(&bench).await;
+    let day = bench.setup.expire_after;
+    let told = bench.ingest.head(&file).await.unwrap().deadline.unwrap();
+    for n in 0..3 {
+        bench.clock.advance(day * 3 / 4);
+        bench
+            .push(&ids[1], 5 + n, &piece(1)[usize::try_from(5 + n).unwrap()..][..1])
+            .await
+            .unwrap();
+        assert!(bench.ingest.status(&file).await.unwrap().deadline.unwrap() > told);
+    }
+    bench.clock.advance(day * 2);
+    assert!(matches!(bench.ingest.status(&file).await, Err(IngestError::Hold(HoldError::Expired))));
+}
