@@ -6,6 +6,7 @@ use super::{
     tail::{copy_range, open_for_append},
 };
 use crate::{
+    durable::Flush,
     storage::Blob,
     upload::{ChunkIndex, Fact, PartId, UploadId},
 };
@@ -99,10 +100,13 @@ impl Held {
         else {
             return Ok(0);
         };
-        let flush = self.durability().of_answer();
         if first.record().lent().is_none() {
-            first.commit_found([Fact::Lent { part, to: self.id().clone() }], flush)?;
+            // On the disk whatever is promised: a power loss that took the fact, and not the file,
+            // would have the lender cut it.
+            let lent = Fact::Lent { part, to: self.id().clone() };
+            first.commit_found([lent], Flush::Durable)?;
         }
+        let flush = self.durability().of_answer();
         let lent = self.storage().lend_part((first.id(), part), (self.id(), joined), flush);
         if let Err(error) = lent {
             // Some file systems cannot; the bytes are copied then.

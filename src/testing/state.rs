@@ -1,6 +1,7 @@
 //! Ledgers that fail on demand.
 
 use std::{
+    collections::HashMap,
     io,
     sync::{Arc, Mutex},
 };
@@ -16,6 +17,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct StateFaults {
     plan: Arc<Mutex<Plan>>,
+    /// Bytes of each ledger that were asked to be on the disk.
+    durable: Arc<Mutex<HashMap<UploadId, u64>>>,
     storage: Faults,
 }
 
@@ -30,7 +33,7 @@ struct Plan {
 
 impl StateFaults {
     pub(super) fn new(storage: Faults) -> Self {
-        Self { plan: Arc::default(), storage }
+        Self { plan: Arc::default(), durable: Arc::default(), storage }
     }
 
     /// The `nth` change from now on fails.
@@ -49,6 +52,11 @@ impl StateFaults {
 
     pub(crate) fn failed(&self) -> u64 {
         self.plan.lock().unwrap().failed
+    }
+
+    /// How much of a ledger is sure to be there after a power loss, in bytes.
+    pub(crate) fn durable(&self, id: &UploadId) -> Option<u64> {
+        self.durable.lock().unwrap().get(id).copied()
     }
 
     fn enter(&self) -> Result<(), StateError> {
@@ -100,7 +108,12 @@ impl State for FaultState {
         flush: Flush,
     ) -> Result<Versioned, StateError> {
         self.faults.enter()?;
-        self.inner.commit(held, facts, flush)
+        let committed = self.inner.commit(held, facts, flush)?;
+        if flush == Flush::Durable {
+            let id = held.record.manifest().id.clone();
+            self.faults.durable.lock().unwrap().insert(id, committed.version.length);
+        }
+        Ok(committed)
     }
 
     fn forget(&self, id: &UploadId) -> Result<(), StateError> {

@@ -7,6 +7,7 @@ use crate::{
     ingest::IngestError,
     lock::Manner,
     merger::Verify,
+    state::local::ledger_path,
     storage::{Failure, Operation},
     testing::{Bench, Script, chunk, chunk_put, content, len, part},
     upload::UploadId,
@@ -255,4 +256,21 @@ async fn a_final_upload_lives_as_long_as_somebody_brings_bytes_to_its_parts() {
     }
     bench.clock.advance(day * 2);
     assert!(matches!(bench.ingest.status(&file).await, Err(IngestError::Hold(HoldError::Expired))));
+}
+
+/// Found by review: the lender would have cut the finished file, for want of the fact.
+#[tokio::test]
+async fn a_power_loss_does_not_make_the_lender_forget_that_it_lent() {
+    for durability in [Durability::None, Durability::Complete, Durability::Ack] {
+        let mut bench = Bench::local_with(|setup| setup.durability = durability);
+        let ids = partials(&bench).await;
+        let file = join(&bench, &ids).await.unwrap().id;
+        bench.settle().await;
+        let ledger = ledger_path(&bench.folder().join("state"), &ids[0]);
+        let kept = bench.ledgers.durable(&ids[0]).unwrap();
+        std::fs::File::options().write(true).open(ledger).unwrap().set_len(kept).unwrap();
+        bench.reopen_with(|setup| setup.epoch += 1).await;
+        assert_eq!(bench.head(&ids[0]).await, len(&piece(0)));
+        assert_eq!(bench.download(&file).await, whole());
+    }
 }
