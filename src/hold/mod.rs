@@ -252,6 +252,12 @@ impl Holds {
                 if self.has_expired(record) {
                     return Err(HoldError::Expired);
                 }
+                if record.manifest().is_partial() {
+                    // Facts first: without its bytes it would tell an offset that it never had.
+                    // Bytes that a kill leaves behind are swept.
+                    self.state.forget(id)?;
+                    return Ok(self.storage.remove_upload(id)?);
+                }
                 self.remove_files(record)?;
             }
             // A ledger that nobody can read names no file; one that was never begun neither.
