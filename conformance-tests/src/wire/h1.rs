@@ -227,3 +227,77 @@ fn is_timeout(error: &io::Error) -> bool {
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// What comes of an answer that is sent in pieces of `size` bytes, and then the end.
+    fn answer_to(method: &str, sent: &'static [u8], size: usize) -> io::Result<Answer> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let read = stream.read(&mut request).unwrap();
+            for piece in sent.chunks(size) {
+                stream.write_all(piece).unwrap();
+            }
+            request[..read].to_vec()
+        });
+        let answer = Conn::open(address, "h:1").unwrap().ask(&Request::new(method, "/x"));
+        let asked = String::from_utf8(server.join().unwrap()).unwrap();
+        assert!(asked.contains("Host: h:1\r\n"), "{asked}");
+        answer
+    }
+
+    #[test]
+    fn answers_are_read_whatever_their_framing_and_their_pieces() {
+        let framings: [(&str, &[u8], &[u8]); 6] = [
+            ("GET", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
+            ("GET", b"HTTP/1.1 200 OK\r\n\r\nhello", b"hello"),
+            (
+                "GET",
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\n\r\n",
+                b"hello",
+            ),
+            ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b""),
+            ("PATCH", b"HTTP/1.1 204 No Content\r\nUpload-Offset:  7 \r\n\r\n", b""),
+            (
+                "GET",
+                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+                b"",
+            ),
+        ];
+        for (method, sent, body) in framings {
+            for size in [1, 7, 4096] {
+                let answer = answer_to(method, sent, size).unwrap();
+                assert_eq!(answer.body, body, "{}", String::from_utf8_lossy(sent));
+                assert_eq!(answer.exchange.received, sent);
+            }
+        }
+    }
+
+    #[test]
+    fn half_an_answer_is_none() {
+        for sent in [
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell"[..],
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            b"HTTP/1.1 100 Continue\r\n\r\n",
+            b"HTTP/1.1 OK\r\n\r\n",
+            b"",
+        ] {
+            answer_to("GET", sent, 4096).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn headers_are_told_apart_by_name_and_count() {
+        let sent = b"HTTP/1.1 204 X\r\nUpload-Offset:  7 \r\nX: a\r\nx: b\r\n\r\n";
+        let answer = answer_to("PATCH", sent, 4096).unwrap();
+        assert_eq!((answer.offset().unwrap(), answer.count("X")), (7, 2));
+        assert_eq!(answer.header("y"), None);
+    }
+}
