@@ -260,12 +260,13 @@ impl Held {
         let Some(mut tail) = self.tail.take() else { return Ok(()) };
         let (chunk, part) = (tail.chunk, tail.part);
         let digest = tail.digest();
-        if digest.is_none() && self.durability() == Durability::Ack {
+        let superseded = self.record().chunks().get(chunk).map(|sealed| sealed.part);
+        let unprovable = digest.is_none() || superseded.is_some();
+        if unprovable && self.durability() == Durability::Ack {
             // Without a digest nobody can tell after a power loss whether the bytes are the right
-            // ones.
+            // ones; and bytes that were promised are given up only for bytes that are safe, too.
             self.sync_or_lose(&tail)?;
         }
-        let superseded = self.record().chunks().get(chunk).map(|sealed| sealed.part);
         let sealed = Fact::Sealed { chunk, length: tail.length, digest, part };
         if let Err(error) = self.commit(first.into_iter().chain([sealed]), Flush::Lazy) {
             self.tail = Some(tail);

@@ -203,6 +203,10 @@ impl Ingest {
         // Whatever is wrong, whoever holds the upload will tell.
         let Ok(Found { id, look }) = found else { return Ok(None) };
         let record = look.current.record;
+        // What a power loss may have taken is looked at first, by whoever holds the upload.
+        if record.finished().is_none() && record.epoch() < self.holds.options().epoch {
+            return Ok(None);
+        }
         let Err(merging) = self.ensure_unmerged(&record) else { return Ok(None) };
         agreed_layout(&record, put.layout.as_ref())?;
         let stored = record.chunks().get(put.index);

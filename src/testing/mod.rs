@@ -1,8 +1,10 @@
 //! A bench for the rooms that move bytes: everything but the socket, over stores that fail on
 //! demand.
 
+mod crash_points;
 mod script;
 mod state;
+mod trace;
 
 use std::{
     path::{Path, PathBuf},
@@ -216,6 +218,16 @@ impl House {
                 }
             };
         let state = Arc::new(FaultState::new(state, ledgers.clone()));
+        Self::over(state, storage, files, (setup, clock))
+    }
+
+    /// On any disk.
+    fn over(
+        state: Arc<dyn State>,
+        storage: Arc<dyn Storage>,
+        files: Arc<dyn ProcessLocks>,
+        (setup, clock): (&Setup, &ManualClock),
+    ) -> Self {
         let options = HoldOptions {
             durability: setup.durability,
             epoch: setup.epoch,

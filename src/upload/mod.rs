@@ -25,7 +25,7 @@ pub use concatenation::{Concatenation, Parts};
 pub use digest::{
     CompositeDigest, CompositeMatch, CompositeMismatch, DigestForm, ParseDigestError, Sha256Digest,
 };
-pub use fact::{Fact, Stamped};
+pub use fact::{Fact, PROVEN, Stamped};
 pub use id::{IdSecret, ParseIdError, UploadId};
 pub use key::{ChunkKey, ParseHashError, UploadHash};
 pub use layout::{Layout, LayoutError};
