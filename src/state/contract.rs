@@ -63,6 +63,7 @@ pub(crate) fn manifest(id: &UploadId, length: Option<u64>) -> Manifest {
         dialect: Dialect::Tus,
         key: None,
         concatenation: None,
+        owner: String::new(),
         created_at: CREATED,
         epoch: 3,
     }

@@ -332,6 +332,7 @@ fn open_record(sealed: &[u64]) -> Record {
         dialect: Dialect::Tus,
         key: None,
         concatenation: None,
+        owner: String::new(),
         created_at: Timestamp::default(),
         epoch: 0,
     });
