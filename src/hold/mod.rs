@@ -11,9 +11,9 @@ mod held;
 mod join;
 mod reconcile;
 mod tail;
-mod whole;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::{
     collections::HashMap,

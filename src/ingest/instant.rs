@@ -14,7 +14,8 @@ use crate::{
     hold::{Contents, HoldError, copy_range},
     merger::{Duplicate, MergeOutcome},
     upload::{
-        ChunkCount, ChunkIndex, CompositeDigest, Content, Dialect, Phase, Record, Sha256Digest, UploadId,
+        ChunkCount, ChunkIndex, CompositeDigest, Content, Dialect, Phase, Record, Sha256Digest,
+        UploadId,
     },
 };
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long an offer is good for, and how long a wrong proof bars its upload from another one.
-pub(super) const LIFETIME: Duration = Duration::from_secs(60);
+pub(super) const LIFETIME: Duration = Duration::from_mins(1);
 /// Offers that there may be at once.
 const OFFERS_MAX: usize = 4096;
 /// Of which one client address may have so many: those whose proof was right do not count.

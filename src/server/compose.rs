@@ -188,14 +188,14 @@ fn service_options(config: &Config) -> Result<ServiceOptions, StartError> {
     let finishing = if config.auto_merge { Finishing::WhenComplete } else { Finishing::OnRequest };
     let turns = TurnOptions { per_address: config.max_uploads_per_ip, wait: config.queue_wait };
     let metrics = if config.no_metrics { Metrics::Hidden } else { Metrics::Shown };
-    let page = if config.no_page { Page::module() } else { Page::whole(&rules) };
+    let shown = if config.no_page { Page::module() } else { Page::whole(&rules) };
     Ok(ServiceOptions {
         rules,
         links,
         cors,
         proxies,
         owner,
-        page,
+        page: shown,
         pace,
         finishing,
         turns,

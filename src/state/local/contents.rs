@@ -73,7 +73,7 @@ impl Contents {
     fn write(&self, content: &ContentKey, holders: &[UploadId]) -> io::Result<()> {
         let path = self.path(content);
         let staged = path.with_extension("new");
-        let text: String = holders.iter().map(|id| format!("{id}\n")).collect();
+        let text: String = holders.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
         match fs::write(&staged, &text) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 fs::create_dir_all(self.root.join(content.shard()))?;

@@ -195,7 +195,7 @@ fn another_file_gets_no_offer() {
     assert_ne!(offer(&server, &second), Value::Null);
 }
 
-// spec: CHUNK-92
+// spec: CHUNK-92, CHUNK-93
 #[test]
 fn a_wrong_proof_is_the_last_one() {
     let server = server();
