@@ -103,8 +103,9 @@ impl Merger {
 }
 
 /// The bytes in staging, and what they are.
-struct Copied {
-    staged: Box<dyn Staged>,
+#[derive(Debug)]
+pub(super) struct Copied {
+    pub(super) staged: Box<dyn Staged>,
     chunks: Vec<WholeChunk>,
 }
 
@@ -137,7 +138,7 @@ fn copy(holds: &Holds, wanted: &Duplicate) -> Result<Copied, MergeError> {
 
 /// `None` where a chunk is not what its digest says. What is compared is what was taken over: a
 /// file that changes meanwhile changes no byte of it.
-fn copy_file(
+pub(super) fn copy_file(
     staged: Box<dyn Staged>,
     file: &dyn Blob,
     record: &Record,

@@ -55,12 +55,13 @@ impl Record {
     /// What the file is; `None` while it is not finished, and where digests are lacking.
     pub fn content(&self) -> Option<Content> {
         let finished = self.finished()?;
+        let composite = finished.composite?;
         Some(Content {
             owner: self.manifest().owner().to_owned(),
             length: finished.length,
             chunk_size: self.layout().chunk_size(),
             total: self.layout().total()?,
-            composite: finished.composite?,
+            composite,
         })
     }
 }

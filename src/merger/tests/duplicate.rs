@@ -1,11 +1,13 @@
 //! Finishing without bytes, on a disk that fails.
 
+use std::{io, ops::Range};
+
 use crate::{
     durable::Durability,
     hold::Contents,
     ingest::{Claim, IngestError, MergeOutcome, NewChunked, Offer, Proof, View},
-    merger::Verify,
-    storage::Failure,
+    merger::{Verify, duplicate::copy_file},
+    storage::{Blob, Failure, Staged},
     testing::{Bench, Medium, Setup, chunk_put, content, layout},
     upload::{Phase, Sha256Digest, UploadId},
 };
@@ -173,6 +175,87 @@ async fn an_upload_that_is_another_one_by_now_is_left_alone() {
     bench.put(WANTED, (1, b"other"), layout(5, 10, 2)).await.unwrap();
     assert!(take(&bench, &id, &offer).await.is_err());
     assert_eq!(bench.status(&id).await.record.chunks().sealed(), 1);
+}
+
+/// A staged file that shares so many bytes of any other, as some file systems do.
+#[derive(Debug)]
+struct Sharing(Box<dyn Staged>, u64);
+
+impl Staged for Sharing {
+    fn as_blob(&self) -> &dyn Blob {
+        self.0.as_blob()
+    }
+
+    fn token(&self) -> &str {
+        self.0.token()
+    }
+}
+
+impl Blob for Sharing {
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        self.0.read_at(buffer, at)
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        assert!(at >= self.1, "what is shared is not written");
+        self.0.write_at(bytes, at)
+    }
+
+    fn reserve(&self, range: Range<u64>) {
+        assert!(range.start >= self.1, "what is shared is there");
+        self.0.reserve(range);
+    }
+
+    fn write_back(&self, range: Range<u64>) {
+        self.0.write_back(range);
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        self.0.truncate(size)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn share(&self, source: &dyn Blob, from: u64, at: u64, length: u64) -> u64 {
+        let shared = self.1.min(length);
+        let mut bytes = vec![0; usize::try_from(shared).unwrap()];
+        source.read_at(&mut bytes, from).unwrap();
+        self.0.write_at(&bytes, at).unwrap();
+        shared
+    }
+}
+
+// spec: CHUNK-94: where blocks are shared, all or some of them.
+#[tokio::test]
+async fn what_is_shared_is_compared_too() {
+    let (bench, _, _) = with_offer(Medium::Memory, |_| {}).await;
+    let record = bench.status(&bench.id_of(HELD)).await.record;
+    let name = &record.finished().unwrap().name;
+    for shared in 0..=14 {
+        let staged = Sharing(bench.storage().stage().unwrap(), shared);
+        let file = bench.storage().open_finished(name).unwrap();
+        let copied = copy_file(Box::new(staged), &*file, &record).unwrap().unwrap();
+        let mut bytes = [0; LENGTH];
+        copied.staged.read_at(&mut bytes, 0).unwrap();
+        assert_eq!((copied.staged.size().unwrap(), &bytes[..]), (14, &content(LENGTH, 1)[..]));
+    }
+    for wrong in 0..LENGTH {
+        for shared in 0..=14 {
+            let other = bench.storage().stage().unwrap();
+            let mut bytes = content(LENGTH, 1);
+            bytes[wrong] ^= 1;
+            other.write_at(&bytes, 0).unwrap();
+            let staged = Sharing(bench.storage().stage().unwrap(), shared);
+            let copied = copy_file(Box::new(staged), other.as_blob(), &record).unwrap();
+            assert!(copied.is_none(), "byte {wrong} with {shared} shared");
+        }
+    }
 }
 
 // spec: CHUNK-96
