@@ -255,6 +255,7 @@ impl Ingest {
             dialect: Dialect::Chunks,
             key: Some(key.clone()),
             concatenation: None,
+            owner: String::new(),
             created_at: self.now(),
             epoch: self.holds.options().epoch,
         }

@@ -8,6 +8,7 @@
 mod absorb;
 mod concatenate;
 mod digest;
+mod duplicate;
 mod publish;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,10 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-pub use self::concatenate::{Concatenated, Readiness};
+pub use self::{
+    concatenate::{Concatenated, Readiness},
+    duplicate::Duplicate,
+};
 use crate::{
     blocking,
     clock::Stopwatch,
@@ -38,6 +42,9 @@ use crate::{
         Sha256Digest, UploadId,
     },
 };
+
+/// Finished files that are read at the same time to become others, each as fast as the disk.
+const DUPLICATING_MAX: usize = 4;
 
 /// How finishing is done.
 #[derive(Debug, Clone)]
@@ -126,6 +133,9 @@ pub enum MergeError {
     /// It is a part of a file, and never becomes one by itself.
     #[error("a partial upload is not finished by itself")]
     Partial,
+    /// The finished file that was to be the source is gone, or not what it was.
+    #[error("the content is not held any more")]
+    ContentGone,
     /// The upload could not be had, or changed.
     #[error(transparent)]
     Hold(#[from] HoldError),
@@ -141,14 +151,15 @@ pub struct Merger {
     /// Final uploads, by the part that each waits for.
     waiting: Mutex<HashMap<UploadId, HashSet<UploadId>>>,
     digesting: Semaphore,
+    duplicating: Semaphore,
 }
 
 impl Merger {
     /// Background work is counted by `tasks`, which a stop waits for.
     pub fn new(holds: Arc<Holds>, options: MergeOptions, tasks: TaskTracker) -> Self {
         let (running, absorbing, waiting) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let digesting = Semaphore::new(1);
-        Self { holds, options, tasks, running, absorbing, waiting, digesting }
+        let (digesting, duplicating) = (Semaphore::new(1), Semaphore::new(DUPLICATING_MAX));
+        Self { holds, options, tasks, running, absorbing, waiting, digesting, duplicating }
     }
 
     /// Finishes a complete upload that is in hand: for the last byte of an offset client. Blocks.

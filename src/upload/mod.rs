@@ -4,6 +4,7 @@
 mod checksum;
 mod chunk_table;
 mod concatenation;
+mod content;
 mod digest;
 mod fact;
 mod id;
@@ -22,6 +23,7 @@ mod units;
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumDemand, NotAChecksum, RunningChecksum};
 pub use chunk_table::{ChunkTable, SealedChunk};
 pub use concatenation::{Concatenation, Parts};
+pub use content::{Content, ContentKey};
 pub use digest::{
     CompositeDigest, CompositeMatch, CompositeMismatch, DigestForm, ParseDigestError, Sha256Digest,
 };

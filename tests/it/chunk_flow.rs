@@ -4,6 +4,7 @@ mod check;
 mod delete;
 mod finish;
 mod init;
+mod instant;
 mod limits;
 mod merge;
 mod metrics;

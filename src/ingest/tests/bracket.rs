@@ -289,6 +289,7 @@ async fn a_creation_with_a_wrong_checksum_makes_nothing() {
         filename: None,
         media_type: None,
         concatenation: None,
+        owner: String::new(),
     };
     for how in How::ALL {
         for length in [None, Some(0), Some(18), Some(13)] {

@@ -25,7 +25,8 @@ pub(super) fn whole() -> Vec<u8> {
 pub(super) async fn partial(bench: &Bench, index: usize, there: usize) -> UploadId {
     let length = Some(Length::new(len(&piece(index))).unwrap());
     let (metadata, concatenation) = (String::new(), Some(Concatenation::Partial));
-    let new = NewUpload { length, metadata, filename: None, media_type: None, concatenation };
+    let (filename, media_type, owner) = (None, None, String::new());
+    let new = NewUpload { length, metadata, filename, media_type, concatenation, owner };
     let created = bench.create_with(new, Script::of(&piece(index)[..there])).await.unwrap();
     assert!(created.appended.failure.is_none());
     created.id
@@ -42,7 +43,9 @@ pub(super) async fn partials(bench: &Bench) -> Vec<UploadId> {
 pub(super) async fn join(bench: &Bench, ids: &[UploadId]) -> Result<CreatedFinal, IngestError> {
     let parts = Parts { header: "final;".to_owned(), ids: ids.to_vec() };
     let (metadata, filename) = (String::new(), Some("world.txt".to_owned()));
-    bench.ingest.concatenate(NewFinal { parts, metadata, filename, media_type: None }).await
+    let (media_type, owner) = (None, String::new());
+    let new = NewFinal { parts, metadata, filename, media_type, owner };
+    bench.ingest.concatenate(new).await
 }
 
 pub(super) async fn finished(bench: &Bench, id: &UploadId) -> Option<Finished> {
