@@ -1,6 +1,8 @@
 // The line between a client and the server: a TCP proxy that takes notes, and breaks where it is told to.
 
+import { readFile } from 'node:fs/promises';
 import net from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
 
 import { Reader, answerBody, requestBody } from './wire.mjs';
 
@@ -20,6 +22,7 @@ export class Line {
   #damages = [];
   #losses = [];
   #open = true;
+  #held;
 
   static async to(server) {
     const line = new Line();
@@ -32,10 +35,18 @@ export class Line {
   }
 
   /**
-   * When exactly `bytes` of bodies have been passed on, nothing more passes on that connection before `action`
-   * has ended. Resolves, or fails, with it.
+   * When exactly `bytes` of bodies have been passed on and the server has read them, nothing more passes to it
+   * before `action` has ended. Resolves, or fails, with it.
    */
   at(bytes, action) {
+    return this.rightAt(bytes, async () => {
+      await this.#read();
+      await action();
+    });
+  }
+
+  /** The same, while bytes may still stand in the sockets' buffers, megabytes of them. */
+  rightAt(bytes, action) {
     return new Promise((resolve, reject) => {
       this.#points.push({ bytes, run: () => Promise.resolve(action()).then(resolve, reject) });
       this.#points.sort((a, b) => a.bytes - b.bytes);
@@ -103,6 +114,14 @@ export class Line {
     this.#down(pair).catch(() => this.#part(pair));
   }
 
+  /** Waits until nothing stands in the buffers between the line and the server. */
+  async #read() {
+    for (let tries = 0; tries < 100; tries += 1) {
+      if ((await standing(this.#server.port)) === 0) return;
+      await wait(20);
+    }
+  }
+
   #part(pair) {
     pair.client.resetAndDestroy();
     if (!pair.mute) pair.upstream.end();
@@ -127,11 +146,12 @@ export class Line {
     });
     for await (const block of pair.client.iterator({ destroyOnReturn: false })) {
       for (let at = 0; at < block.length; ) {
+        await this.#held;
         if (pair.client.destroyed || !pair.upstream.writable) return this.#part(pair);
         const to = reader.feed(block, at);
         if (!pair.upstream.write(block.subarray(at, to))) await drained(pair.upstream);
         at = to;
-        while (this.#points[0]?.bytes <= this.sent) await this.#points.shift().run();
+        while (this.#points[0]?.bytes <= this.sent) await (this.#held = this.#points.shift().run());
       }
     }
     if (!pair.mute) pair.upstream.end();
@@ -176,6 +196,20 @@ export class Line {
     this.#losses.splice(loss, 1)[0].resolve(request);
     return true;
   }
+}
+
+/** Bytes in the buffers of connections to this port; on systems that do not tell, as if there were some. */
+async function standing(port) {
+  const wanted = port.toString(16).toUpperCase().padStart(4, '0');
+  const table = await readFile('/proc/net/tcp', 'utf8').catch(() => undefined);
+  if (table === undefined) return 1;
+  let bytes = 0;
+  for (const line of table.split('\n').slice(1)) {
+    const [, local, remote, , queues] = line.trim().split(/\s+/);
+    const ours = [local, remote].some((address) => address?.endsWith(`:${wanted}`));
+    if (ours) bytes += queues.split(':').reduce((sum, size) => sum + Number.parseInt(size, 16), 0);
+  }
+  return bytes;
 }
 
 function drained(socket) {

@@ -11,11 +11,11 @@ import { Program } from './program.mjs';
 import { Server } from './server.mjs';
 import { Tail, until } from './waits.mjs';
 
-/** Bytes that may be on their way, in the sockets' buffers, when a client or the line dies. */
-export const ON_THE_WIRE = MIB;
+/** Bytes that may be lost when a client or the line dies, although the server has read them from its socket. */
+export const IN_THE_SERVER = MIB;
 
-/** Bytes that may, besides, have reached the server and not its disk when it is killed. */
-export const UNWRITTEN = 8 * MIB;
+/** Bytes that, when the server is killed, it may have read and not written. */
+export const UNWRITTEN = 4 * MIB;
 
 export class Scene {
   /** What a client says that is no process of the scene's. */

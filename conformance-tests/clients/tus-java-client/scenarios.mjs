@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as wait } from 'node:timers/promises';
 
 import { MIB } from '../harness/files.mjs';
-import { ON_THE_WIRE, UNWRITTEN } from '../harness/scene.mjs';
+import { IN_THE_SERVER, UNWRITTEN } from '../harness/scene.mjs';
 import { within } from '../harness/waits.mjs';
 
 /** One upload through the line, in a process of its own. */
@@ -79,7 +79,7 @@ export const scenarios = {
     const { url } = await upload(scene, file, { urls }).done();
     await scene.arrived(file, url);
     scene.noneRefused();
-    scene.sentOnce(file.size, ON_THE_WIRE);
+    scene.sentOnce(file.size, IN_THE_SERVER);
     scene.resumedProperly();
     assert.ok(offsets(scene.line.of('PATCH'))[2] > 10 * MIB, 'the second process went on within a request');
   },
@@ -91,7 +91,7 @@ export const scenarios = {
     const { url } = await upload(scene, file, { urls: scene.path('urls.properties'), retries: 8 }).done();
     await Promise.all(cuts);
     await scene.arrived(file, url);
-    scene.sentOnce(file.size, ON_THE_WIRE);
+    scene.sentOnce(file.size, IN_THE_SERVER);
     scene.resumedProperly({ heads: 2 });
   },
 
@@ -117,7 +117,7 @@ export const scenarios = {
     await killed;
     await back;
     await scene.arrived(file, url);
-    scene.sentOnce(file.size, ON_THE_WIRE + UNWRITTEN);
+    scene.sentOnce(file.size, UNWRITTEN);
     scene.resumedProperly();
   },
 

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 
 import { MIB } from '../harness/files.mjs';
-import { ON_THE_WIRE, UNWRITTEN } from '../harness/scene.mjs';
+import { IN_THE_SERVER, UNWRITTEN } from '../harness/scene.mjs';
 import { within } from '../harness/waits.mjs';
 
 /** One upload through the line, in a process of its own. */
@@ -89,7 +89,7 @@ export const scenarios = {
   async 'a cut within a checksum\'s chunk'(scene) {
     await scene.start();
     const file = await scene.file(12 * MIB);
-    const cut = scene.line.at(5 * MIB, () => scene.line.cut());
+    const cut = scene.line.rightAt(5 * MIB, () => scene.line.cut());
     const { url } = await upload(scene, file, { chunk_size: 4 * MIB, upload_checksum: true }).done();
     await cut;
     await scene.arrived(file, url);
@@ -106,7 +106,7 @@ export const scenarios = {
     const { url } = await upload(scene, file, { chunk_size: 16 * MIB }).done();
     await Promise.all(cuts);
     await scene.arrived(file, url);
-    scene.sentOnce(file.size, ON_THE_WIRE);
+    scene.sentOnce(file.size, IN_THE_SERVER);
     scene.resumedProperly({ heads: 2 });
   },
 
@@ -157,7 +157,7 @@ export const scenarios = {
     const { url } = await upload(scene, file, options).done();
     await scene.arrived(file, url);
     scene.noneRefused();
-    scene.sentOnce(file.size, ON_THE_WIRE);
+    scene.sentOnce(file.size, IN_THE_SERVER);
     scene.resumedProperly();
     assert.ok(offsets(scene.line.of('PATCH'))[1] > 0, 'the second process went on from the middle');
   },
@@ -169,7 +169,7 @@ export const scenarios = {
     const { url } = await upload(scene, file).done();
     await killed;
     await scene.arrived(file, url);
-    scene.sentOnce(file.size, ON_THE_WIRE + UNWRITTEN);
+    scene.sentOnce(file.size, UNWRITTEN);
     scene.resumedProperly();
   },
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as wait } from 'node:timers/promises';
 
 import { MIB } from '../harness/files.mjs';
-import { ON_THE_WIRE, UNWRITTEN } from '../harness/scene.mjs';
+import { IN_THE_SERVER, UNWRITTEN } from '../harness/scene.mjs';
 import { until, within } from '../harness/waits.mjs';
 import { Visit, closeBrowser } from './browser.mjs';
 
@@ -98,7 +98,7 @@ export const scenarios = {
     await visit.toggle();
     const [url] = await visit.complete();
     await scene.arrived(file, url);
-    scene.sentOnce(file.size, ON_THE_WIRE);
+    scene.sentOnce(file.size, IN_THE_SERVER);
     assert.deepEqual(asked(scene).map(({ method }) => method), ['POST', 'PATCH', 'HEAD', 'PATCH']);
     assert.ok(Number(asked(scene).at(-1).headers['upload-offset']) >= 8 * MIB, 'it began almost anew');
   },
@@ -112,7 +112,7 @@ export const scenarios = {
     const [url] = await visit.complete();
     await cut;
     await scene.arrived(file, url);
-    scene.sentOnce(file.size, repeatedByTheBrowser(scene) + ON_THE_WIRE);
+    scene.sentOnce(file.size, repeatedByTheBrowser(scene) + IN_THE_SERVER);
     scene.resumedProperly();
   },
 
@@ -125,7 +125,7 @@ export const scenarios = {
     const [url] = await visit.complete();
     await killed;
     await scene.arrived(file, url);
-    scene.sentOnce(file.size, repeatedByTheBrowser(scene) + ON_THE_WIRE + UNWRITTEN);
+    scene.sentOnce(file.size, repeatedByTheBrowser(scene) + UNWRITTEN);
     scene.resumedProperly();
   },
 
@@ -141,7 +141,7 @@ export const scenarios = {
     await visit.retry();
     const [url] = await visit.complete();
     await scene.arrived(file, url);
-    scene.sentOnce(file.size, repeatedByTheBrowser(scene) + ON_THE_WIRE + UNWRITTEN);
+    scene.sentOnce(file.size, repeatedByTheBrowser(scene) + UNWRITTEN);
     scene.resumedProperly();
   },
 
@@ -155,7 +155,7 @@ export const scenarios = {
     await visit.upload(file);
     const [url] = await visit.complete();
     await scene.arrived(file, url);
-    scene.sentOnce(file.size, ON_THE_WIRE);
+    scene.sentOnce(file.size, IN_THE_SERVER);
     scene.resumedProperly();
   },
 
