@@ -48,7 +48,14 @@ export class Line {
   /** The same, while bytes may still stand in the sockets' buffers, megabytes of them. */
   rightAt(bytes, action) {
     return new Promise((resolve, reject) => {
-      this.#points.push({ bytes, run: () => Promise.resolve(action()).then(resolve, reject) });
+      const run = async () => {
+        try {
+          resolve(await action());
+        } catch (error) {
+          reject(error);
+        }
+      };
+      this.#points.push({ bytes, run });
       this.#points.sort((a, b) => a.bytes - b.bytes);
     });
   }
@@ -76,18 +83,9 @@ export class Line {
     }
   }
 
-  /** Refuses connections until it is mended, and cuts those that there are. */
-  break() {
+  close() {
     this.#open = false;
     this.cut();
-  }
-
-  mend() {
-    this.#open = true;
-  }
-
-  close() {
-    this.break();
     for (const { upstream } of this.#pairs) upstream.destroy();
     this.#listener.close();
   }
