@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, io};
 use super::{
     HoldError,
     held::{Held, law},
-    tail::{Tail, copy_range, hash_range, open_for_append},
+    tail::{Tail, hash_range, open_for_append},
 };
 use crate::{
     durable::{Durability, Flush},
@@ -309,23 +309,6 @@ impl Held {
             _ => 0,
         };
         Ok(blob.truncate(tail.base.saturating_add(kept))?)
-    }
-
-    /// Copies `length` bytes of one part into another.
-    pub fn copy(
-        &self,
-        (from, from_at): (PartId, u64),
-        (into, into_at): (PartId, u64),
-        length: u64,
-    ) -> Result<(), HoldError> {
-        let source = self.storage().open_part(self.id(), from)?;
-        let target = self.storage().open_part(self.id(), into)?;
-        target.reserve(into_at..into_at.saturating_add(length));
-        copy_range(&*source, from_at, length, |bytes, done| {
-            target.write_at(bytes, into_at.saturating_add(done))
-        })?;
-        target.write_back(into_at..into_at.saturating_add(length));
-        Ok(())
     }
 }
 
