@@ -1,16 +1,15 @@
 //! What a file in chunks costs: the wait for the merge, bytes written, disk taken on the way.
 //!
 //! ```text
-//! cargo bench --bench chunks -- [--data-dir=DIR] [--size=MIB] [--chunk=KIB] [--parallel=N] [--rounds=N]
-//!                               [--order=forward|shuffled|backward|all] [--durability=none|complete|ack|both]
+//! cargo bench --bench chunks -- [--data-dir=DIR] [--size=MIB] [--chunk=KIB] [--parallel=N]
+//!     [--rounds=N] [--order=forward|shuffled|backward|all] [--durability=none|complete|ack|both]
 //! ```
 //!
-//! A client sends a file in chunks over HTTP, several at once, and asks for the merge as soon as the
-//! last one is answered; each 20 ms somebody looks how much of the disk is taken. The file's
-//! SHA-256 is compared each time. Bytes and blocks are the machine's own count and the same on every
-//! run, times are for people: client and server share the CPUs. On a file system that shares blocks
-//! a shared one counts twice in the blocks of the files; there, take one of its own (a loop mount),
-//! whose own count is told as well.
+//! A client sends a file in chunks over HTTP, several at once, and asks for the merge as soon as
+//! the last one is answered; each 20 ms somebody looks how much of the disk is taken. The file's
+//! SHA-256 is compared each time. Bytes and blocks are the machine's own count and the same on
+//! every run, times are for people: client and server share the CPUs. Beside the blocks of the
+//! files stands what the file system has taken, which means something where nobody else uses it.
 #![allow(
     unreachable_pub,
     clippy::unwrap_used,
@@ -221,8 +220,9 @@ fn run(options: &Options, durability: &str, order: Order, content: &Content) -> 
         assert_eq!(sha256_of_the_file(folder.path()), content.sha256, "wrong bytes");
         let size = content.size as f64;
         format!(
-            "sent in {:5.2} s ({:4.0} MiB/s), merge {:7.1} ms, CPU {cpu:.2} s, written {:.3} × ({:.3} × \
-             taken back), disk {:.1} MiB (size {:+.2} chunks), file system {:.1} MiB, load {}",
+            "sent in {:5.2} s ({:4.0} MiB/s), merge {:7.1} ms, CPU {cpu:.2} s, written {:.3} × \
+             ({:.3} × taken back), disk {:.1} MiB (size {:+.2} chunks), file system {:.1} \
+             MiB, load {}",
             upload.as_secs_f64(),
             size / MIB as f64 / upload.as_secs_f64(),
             merge.as_secs_f64() * 1e3,
@@ -245,9 +245,9 @@ fn send_some(server: &Server, content: &Content, order: &[usize], next: &AtomicU
         let length = mark.len() + rest.len();
         write!(
             stream,
-            "PUT /upload?hash=0123456789abcdef&filename=a.bin&index={index}&total={total}&size={size}\
-             &chunk_size={chunk} HTTP/1.1\r\nHost: piton\r\nContent-Length: {length}\r\n\
-             Content-Type: application/octet-stream\r\n\r\n",
+            "PUT /upload?hash=0123456789abcdef&filename=a.bin&index={index}&total={total}\
+             &size={size}&chunk_size={chunk} HTTP/1.1\r\nHost: piton\r\n\
+             Content-Length: {length}\r\nContent-Type: application/octet-stream\r\n\r\n",
         )
         .unwrap();
         stream.write_all(&mark).unwrap();

@@ -27,7 +27,8 @@ pub fn machine(folder: &Path) -> String {
         ""
     };
     format!(
-        "{cpus} CPUs{model}, kernel {}, files in {} (type {kind:#x}), HTTP/1.1 without TLS{warning}",
+        "{cpus} CPUs{model}, kernel {}, files in {} (type {kind:#x}), HTTP/1.1 without \
+         TLS{warning}",
         kernel.trim(),
         folder.display(),
     )

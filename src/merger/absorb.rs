@@ -19,9 +19,9 @@ pub(super) enum Step {
 /// chunk where the ledger says it is, and its bytes once more behind the end, which the next holder
 /// cuts off.
 ///
-/// Nothing is compared on the way. With `--verify-on-merge` all chunks are read before the last ones
-/// are absorbed, and sharing keeps what that found better than copying does: the file then has the
-/// very blocks that were read.
+/// Nothing is compared on the way. With `--verify-on-merge` all chunks are read before the last
+/// ones are absorbed, and sharing keeps what that found better than copying does: the file then has
+/// the very blocks that were read.
 pub(super) fn absorb_next(held: &mut Held) -> Result<Step, HoldError> {
     let Some(base) = base(held).filter(|base| !held.record().is_shared(*base)) else {
         return Ok(Step::NothingToAbsorb);

@@ -1,4 +1,4 @@
-//! Chunks on their way into the part of chunk 0: shared or copied, and never far behind the answers.
+//! Chunks on their way into the part of chunk 0: shared or copied, and never far behind answers.
 
 use std::{num::NonZeroU64, time::Duration};
 
