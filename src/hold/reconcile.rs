@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, io};
 use super::{
     HoldError,
     held::{Held, law},
-    tail::{Tail, copy_range, free_part, hash_range, open_for_append},
+    tail::{Tail, free_part, hash_range, open_for_append},
 };
 use crate::{
     durable::{Durability, Flush},
@@ -305,7 +305,7 @@ impl Held {
         let own = free_part(self.record(), chunk);
         self.storage().remove_part(self.id(), own)?;
         self.storage().create_part(self.id(), own, self.durability().of_answer())?;
-        self.copy((part, place), (own, 0), length)
+        self.bring((part, place), (own, 0), length)
     }
 
     /// The bytes behind the prefix: in the part that the prefix ends in, or in a part of their own
@@ -375,23 +375,6 @@ impl Held {
             _ => 0,
         };
         Ok(blob.truncate(tail.base.saturating_add(kept))?)
-    }
-
-    /// Copies `length` bytes of one part into another.
-    pub fn copy(
-        &self,
-        (from, from_at): (PartId, u64),
-        (into, into_at): (PartId, u64),
-        length: u64,
-    ) -> Result<(), HoldError> {
-        let source = self.storage().open_part(self.id(), from)?;
-        let target = self.storage().open_part(self.id(), into)?;
-        target.reserve(into_at..into_at.saturating_add(length));
-        copy_range(&*source, from_at, length, |bytes, done| {
-            target.write_at(bytes, into_at.saturating_add(done))
-        })?;
-        target.write_back(into_at..into_at.saturating_add(length));
-        Ok(())
     }
 }
 

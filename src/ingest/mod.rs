@@ -53,6 +53,9 @@ pub use crate::{
     merger::{MergeDemand, MergeError, MergeOutcome},
 };
 
+/// From this many announced bytes on disk space is asked for ahead.
+const RESERVE_FROM: u64 = 256 * 1024;
+
 /// Rules for what comes in.
 #[derive(Debug, Clone, Copy)]
 pub struct IngestOptions {

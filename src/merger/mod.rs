@@ -6,6 +6,7 @@
 //! concurrent requests join the merge that runs.
 
 mod absorb;
+mod background;
 mod concatenate;
 mod digest;
 mod duplicate;
@@ -27,6 +28,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
+use self::background::Absorbing;
 pub use self::{
     concatenate::{Concatenated, Readiness},
     duplicate::Duplicate,
@@ -147,7 +149,7 @@ pub struct Merger {
     options: MergeOptions,
     tasks: TaskTracker,
     running: Mutex<HashMap<UploadId, watch::Receiver<()>>>,
-    absorbing: Mutex<HashSet<UploadId>>,
+    absorbing: Mutex<HashMap<UploadId, Absorbing>>,
     /// Final uploads, by the part that each waits for.
     waiting: Mutex<HashMap<UploadId, HashSet<UploadId>>>,
     digesting: Semaphore,
@@ -253,40 +255,6 @@ impl Merger {
         self.running().contains_key(id)
     }
 
-    /// Absorbs what is contiguous, in the background, one part per hold.
-    pub fn absorb_soon(self: &Arc<Self>, id: &UploadId) {
-        // Who caps the chunks of a part wants them apart until the file is finished.
-        let capped = self.holds.options().chunks_per_part < u64::MAX;
-        if capped || !self.absorbing().insert(id.clone()) {
-            return;
-        }
-        let (this, id) = (self.clone(), id.clone());
-        self.tasks.spawn(async move {
-            if let Err(error) = this.absorb_prefix(&id).await {
-                this.absorbing().remove(&id);
-                tracing::debug!(%id, %error, "background absorb ended early");
-            }
-        });
-    }
-
-    async fn absorb_prefix(&self, id: &UploadId) -> Result<(), HoldError> {
-        loop {
-            let mut held = self.holds.take(id, Manner::Patient).await?;
-            let (step, held) = blocking::run(move || (absorb::absorb_next(&mut held), held)).await;
-            if step? == absorb::Step::NothingToAbsorb || self.tasks.is_closed() {
-                // Said while the upload is still held: whoever commits a chunk behind this starts
-                // the next round.
-                self.absorbing().remove(id);
-                drop(held);
-                return Ok(());
-            }
-        }
-    }
-
-    fn absorbing(&self) -> MutexGuard<'_, HashSet<UploadId>> {
-        self.absorbing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn waiting(&self) -> MutexGuard<'_, HashMap<UploadId, HashSet<UploadId>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -337,7 +305,7 @@ impl Merger {
         if let Some(finished) = held.record().finished() {
             return Ok(Some(MergeOutcome::AlreadyMerged(finished.clone())));
         }
-        while absorb::absorb_next(held)? == absorb::Step::Absorbed {
+        while let absorb::Step::Absorbed(_) = absorb::absorb_next(held)? {
             if held.is_wanted() {
                 return Ok(None);
             }

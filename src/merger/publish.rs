@@ -86,7 +86,7 @@ pub(super) fn publish(
     if options.verify == Verify::Everything && !joined {
         verify(held)?;
     }
-    while absorb_next(held)? == Step::Absorbed {}
+    while let Step::Absorbed(_) = absorb_next(held)? {}
     let (part, length) = trim(held)?;
     let flush = held.durability().of_finish();
     if flush == Flush::Durable {

@@ -95,6 +95,7 @@ impl Scene {
             filename: None,
             media_type: None,
             concatenation: Some(Concatenation::Partial),
+            owner: String::new(),
         };
         let id = self.house.create_with(new, Script::of(&[])).await.unwrap().id;
         self.trace.told(Told::Begun { id: id.clone() });
@@ -206,7 +207,7 @@ impl Story {
         }
         let parts = Parts { header: "final;".to_owned(), ids: ids.clone() };
         let (metadata, filename) = (String::new(), Some("world.txt".to_owned()));
-        let new = NewFinal { parts, metadata, filename, media_type: None };
+        let new = NewFinal { parts, metadata, filename, media_type: None, owner: String::new() };
         let made = scene.house.ingest.concatenate(new).await.unwrap();
         let id = made.id;
         scene.trace.told(Told::Begun { id: id.clone() });

@@ -2,6 +2,7 @@
 
 mod check;
 mod delete;
+mod disk;
 mod finish;
 mod init;
 mod instant;

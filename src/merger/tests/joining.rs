@@ -54,7 +54,7 @@ pub(super) async fn finished(bench: &Bench, id: &UploadId) -> Option<Finished> {
 
 /// How the disk fails.
 #[derive(Debug, Clone, Copy)]
-enum Trouble {
+pub(super) enum Trouble {
     Storage(Failure),
     ShortWrite,
     Ledger,
@@ -63,7 +63,7 @@ enum Trouble {
 }
 
 impl Trouble {
-    const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 5] = [
         Self::Storage(Failure::NoSpace),
         Self::ShortWrite,
         Self::Ledger,
@@ -71,7 +71,7 @@ impl Trouble {
         Self::LedgerCrash,
     ];
 
-    fn begin(self, bench: &Bench, nth: u64) {
+    pub(super) fn begin(self, bench: &Bench, nth: u64) {
         match self {
             Self::Storage(failure) => bench.faults.fail_any(nth, failure),
             Self::ShortWrite => bench.faults.cut_write(nth, Failure::NoSpace),
@@ -83,13 +83,13 @@ impl Trouble {
         }
     }
 
-    const fn is_crash(self) -> bool {
+    pub(super) const fn is_crash(self) -> bool {
         matches!(self, Self::Crash | Self::LedgerCrash)
     }
 }
 
 /// Ends what fails, and perhaps the process; true if nothing failed any more.
-async fn recover(bench: &mut Bench, restarts: bool) -> bool {
+pub(super) async fn recover(bench: &mut Bench, restarts: bool) -> bool {
     bench.settle().await;
     let nothing_failed = bench.faults.failed().is_empty() && bench.ledgers.failed() == 0;
     if restarts {

@@ -15,7 +15,7 @@ use crate::{
     durable::Flush,
     state::{Listed, MemoryState, Shard, State, StateError, Versioned},
     storage::{Blob, MemoryStorage, Published, Staged, Storage, StoredPart, StoredUpload},
-    upload::{FinalName, IdSecret, Manifest, PartId, Stamped, Timestamp, UploadId},
+    upload::{ContentKey, FinalName, IdSecret, Manifest, PartId, Stamped, Timestamp, UploadId},
 };
 
 fn index(at: u64) -> usize {
@@ -343,6 +343,19 @@ impl State for TraceState {
 
     fn list(&self, shard: Shard) -> Result<Vec<Listed>, StateError> {
         self.inner.list(shard)
+    }
+
+    // A hint that is compared with its ledger: no step that a crash could tear.
+    fn note_holder(&self, content: &ContentKey, id: &UploadId) -> Result<(), StateError> {
+        self.inner.note_holder(content, id)
+    }
+
+    fn holders(&self, content: &ContentKey) -> Result<Vec<UploadId>, StateError> {
+        self.inner.holders(content)
+    }
+
+    fn drop_holder(&self, content: &ContentKey, id: &UploadId) -> Result<(), StateError> {
+        self.inner.drop_holder(content, id)
     }
 
     fn cool_down(&self) {
