@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::{
     row::Level,
     server::{Http, Launcher, Server},
-    stop::{Breach, Step, Stop},
+    stop::{Breach, Step, Stop, rest},
 };
 
 /// All cases of a run have this in common.
@@ -46,10 +46,7 @@ impl<'a> Judge<'a> {
     /// As [`Judge::start`], for the rest of a case that could ask the shared server already: what
     /// it has found then stands.
     pub(crate) fn then_start(&self, args: &[&str]) -> Step<Server> {
-        self.start(args).map_err(|stop| match stop {
-            Stop::Skip(why) => Stop::Part(why),
-            other => other,
-        })
+        rest(self.start(args))
     }
 
     /// How servers are started; a skip where there is only a URL.

@@ -173,6 +173,11 @@ impl Server {
         self.chunks.is_some()
     }
 
+    /// Must it hand out finished files? tus 1.0.0 knows no download; the chunk flow has one.
+    pub(crate) fn hands_out_files(&self) -> bool {
+        if self.process.is_some() { self.has_known_layout() } else { self.has_chunks() }
+    }
+
     /// The version of HTTP that [`Server::ask`] speaks.
     pub(crate) fn http(&self) -> Http {
         self.http

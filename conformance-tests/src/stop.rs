@@ -42,6 +42,14 @@ pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expect
     ensure(found == expected, format_args!("{what} is {found:?} and should be {expected:?}"))
 }
 
+/// What cannot be asked here is the rest of a case: what was asked before stands.
+pub(crate) fn rest<T>(step: Step<T>) -> Step<T> {
+    step.map_err(|stop| match stop {
+        Stop::Skip(why) => Stop::Part(why),
+        other => other,
+    })
+}
+
 /// Names the value of a row under which a step failed.
 pub(crate) trait At<T> {
     /// Puts `value` before what was found.

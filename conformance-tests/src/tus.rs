@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::{
     digest::length,
     disk::{self, Snapshot},
+    random::Random,
     server::Server,
     stop::{Step, ensure},
     wire::{Answer, Request, h1::Conn},
@@ -16,6 +17,11 @@ pub(crate) const OFFSET_TYPE: &str = "application/offset+octet-stream";
 /// A request with `Tus-Resumable`.
 pub(crate) fn request(method: &str, target: &str) -> Request {
     Request::new(method, target).header("Tus-Resumable", "1.0.0")
+}
+
+/// The path of an upload that nobody has made.
+pub(crate) fn unknown_url(server: &Server) -> String {
+    format!("{}/{}", server.files().trim_end_matches('/'), Random::fresh().hash())
 }
 
 /// A POST that makes an upload.
@@ -146,11 +152,25 @@ impl<'a> Upload<'a> {
 
     /// The request is refused with one of these, and nothing is stored.
     pub(crate) fn refuses(&self, request: &Request, statuses: &[u16]) -> Step<Answer> {
+        self.unmoved(request, |answer| answer.expect_one(statuses))
+    }
+
+    /// The request is refused with any 4xx, and nothing is stored.
+    pub(crate) fn refuses_somehow(&self, request: &Request) -> Step<Answer> {
+        self.unmoved(request, Answer::refused_somehow)
+    }
+
+    /// The answer passes `check`, and nothing is stored.
+    pub(crate) fn unmoved(
+        &self,
+        request: &Request,
+        check: impl FnOnce(Answer) -> Step<Answer>,
+    ) -> Step<Answer> {
         let before = self.state()?;
-        let answer = self.server.ask(request)?.expect_one(statuses)?;
+        let answer = check(self.server.ask(request)?)?;
         let after = self.state()?;
         let what = format!(
-            "refused, and yet offset and length were {:?} and are {:?}",
+            "nothing should change, and yet offset and length were {:?} and are {:?}",
             (before.0, &before.1),
             (after.0, &after.1)
         );
@@ -163,7 +183,7 @@ impl<'a> Upload<'a> {
         let head = self.head()?.expect_one(&[200, 204])?;
         head.has("Upload-Offset", length(bytes))?;
         let file = self.get()?;
-        if matches!(file.status, 404 | 405 | 501) && !self.server.has_chunks() {
+        if matches!(file.status, 404 | 405 | 501) && !self.server.hands_out_files() {
             // tus 1.0.0 knows no download.
             return Ok(());
         }
