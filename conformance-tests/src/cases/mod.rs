@@ -74,8 +74,7 @@ mod tests {
     /// Kinds of rows that are still to come.
     const PENDING: &[&str] = &[
         "CHUNK", "CONN", "CORS", "CROSS", "FAULT", "RACE", "TUS-CAT", "TUS-CATU", "TUS-CHK",
-        "TUS-DEFER", "TUS-EXP", "TUS-GET", "TUS-META", "TUS-OVR", "TUS-PATCH", "TUS-TERM",
-        "TUS-TRL",
+        "TUS-EXP", "TUS-GET", "TUS-META", "TUS-OVR", "TUS-PATCH", "TUS-TERM", "TUS-TRL",
     ];
 
     #[test]
