@@ -124,16 +124,14 @@ fn lists_what_works(judge: &Judge<'_>) -> Step {
         let root = extension.split('-').next().unwrap_or_default();
         judge.ours(answer.ensure(has(root), format_args!("{extension} without {root}")))?;
     }
-    judge.ours(answer.ensure(all_once(&listed), format_args!("one is missing, or twice there")))?;
+    let missing: Vec<_> = EXTENSIONS.into_iter().filter(|one| !has(one)).collect();
+    judge.ours(answer.ensure(missing.is_empty(), format_args!("not offered: {missing:?}")))?;
+    let different: BTreeSet<_> = listed.iter().collect();
+    judge.ours(answer.ensure(different.len() == listed.len(), "one is listed twice"))?;
     let lines = answer.count("Tus-Extension");
     let spaces = answer.header("Tus-Extension").is_some_and(|list| list.contains(' '));
     judge.ours(answer.ensure(lines == 1 && !spaces, "no single line without spaces"))?;
     Ok(())
-}
-
-fn all_once(listed: &[String]) -> bool {
-    let different: BTreeSet<_> = listed.iter().map(String::as_str).collect();
-    different == BTreeSet::from(EXTENSIONS) && different.len() == listed.len()
 }
 
 /// Only what works is listed: the first thing that each extension is for.

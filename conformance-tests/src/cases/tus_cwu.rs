@@ -188,7 +188,7 @@ fn cut(judge: &Judge<'_>, server: &Server) -> Step<Option<u16>> {
 fn keeps_a_cut_body(judge: &Judge<'_>) -> Step {
     let status = cut(judge, judge.server)?;
     ensure(status != Some(201), "201 for a body that was cut")?;
-    let server = judge.then_start(&["--expire-after=1s", "--reap-every=100ms"])?;
+    let server = judge.then_start(&["--expire-after=2s", "--reap-every=100ms"])?;
     rest(server.layout())?;
     cut(judge, &server)?;
     let there = || server.stored().values().any(|(size, _)| *size == 5);

@@ -301,25 +301,26 @@ fn keeps_the_length_of_a_cut_patch(judge: &Judge<'_>) -> Step {
     let bytes = Random::seeded(32).bytes(150_000);
     let total = length(&bytes);
     let (sent, unsent) = bytes.split_at(70_017);
-    let arrived = || {
-        thread::sleep(Duration::from_millis(150));
-        Ok(())
-    };
     let upload = Upload::deferred(judge.server)?;
-    cut(judge, &upload, sent, total, &arrived)?;
+    cut(judge, &upload, sent, total, &|| arrived(&upload, sent))?;
     goes_on(&upload, sent, unsent)?;
     let server = judge.then_start(&[])?;
     let upload = Upload::deferred(&server)?;
     cut(judge, &upload, sent, total, &|| {
-        // A kill takes what was not received yet; what lies on disk was.
-        if server.layout().is_ok() {
-            until(|| Ok(upload.parts().values().any(|(size, _)| *size >= length(sent))))?;
-        } else {
-            arrived()?;
-        }
+        arrived(&upload, sent)?;
         server.crash()
     })?;
     goes_on(&upload, sent, unsent).at("after kill -9")
+}
+
+/// Waits until the server has received it; a HEAD could take the upload over before.
+fn arrived(upload: &Upload<'_>, sent: &[u8]) -> Step {
+    if upload.server.layout().is_ok() {
+        let there = || Ok(upload.parts().values().any(|(size, _)| *size >= length(sent)));
+        return until(there).at("what came does not reach the disk");
+    }
+    thread::sleep(Duration::from_millis(500));
+    Ok(())
 }
 
 /// All that came is there, and the length too; the rest makes the file.
