@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::{
     row::Level,
     server::{Http, Launcher, Server},
-    stop::{Breach, Step, Stop, rest},
+    stop::{Breach, Step, Stop},
 };
 
 /// All cases of a run have this in common.
@@ -46,7 +46,7 @@ impl<'a> Judge<'a> {
     /// As [`Judge::start`], for the rest of a case that could ask the shared server already: what
     /// it has found then stands.
     pub(crate) fn then_start(&self, args: &[&str]) -> Step<Server> {
-        rest(self.start(args))
+        self.start(args).map_err(Stop::after_all)
     }
 
     /// How servers are started; a skip where there is only a URL.

@@ -18,6 +18,16 @@ pub(crate) enum Stop {
     Part(String),
 }
 
+impl Stop {
+    /// As it is where a case has found something already: a skip leaves that standing.
+    pub(crate) fn after_all(self) -> Self {
+        match self {
+            Self::Skip(why) => Self::Part(why),
+            other => other,
+        }
+    }
+}
+
 /// What a server does instead of what a row says.
 #[derive(Debug, Clone)]
 pub(crate) struct Breach {
@@ -44,10 +54,7 @@ pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expect
 
 /// What cannot be asked here is the rest of a case: what was asked before stands.
 pub(crate) fn rest<T>(step: Step<T>) -> Step<T> {
-    step.map_err(|stop| match stop {
-        Stop::Skip(why) => Stop::Part(why),
-        other => other,
-    })
+    step.map_err(Stop::after_all)
 }
 
 /// Names the value of a row under which a step failed.
