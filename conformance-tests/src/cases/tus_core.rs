@@ -9,7 +9,7 @@ use crate::{
     server::{Http, Server},
     stop::{At, Step, ensure, rest},
     tus::{
-        GONE, OFFSET_TYPE, Upload, append, create, create_deferred, create_with, patch, request,
+        OFFSET_TYPE, Upload, append, create, create_deferred, create_with, patch, request,
         unknown_url,
     },
     wire::{Answer, Request},
@@ -440,9 +440,9 @@ fn names_its_version(judge: &Judge<'_>) -> Step {
     let gone = Upload::new(&short_lived, 11)?;
     thread::sleep(Duration::from_millis(150));
     for asked in [request("HEAD", &gone.url), patch(&gone.url, 0, "x")] {
-        let answer = short_lived.ask(&asked)?.expect_one(&GONE)?;
-        has_the_version(&answer).at("410")?;
-        judge.ours(answer.expect(410))?;
+        let answer = short_lived.ask(&asked)?;
+        has_the_version(&answer).at("expired")?;
+        judge.ours(answer.expect(410).at("expired"))?;
     }
     judge.ours(names_it_in_trouble(judge))?;
     Ok(())
