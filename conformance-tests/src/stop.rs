@@ -18,6 +18,16 @@ pub(crate) enum Stop {
     Part(String),
 }
 
+impl Stop {
+    /// As it is where a case has found something already: a skip leaves that standing.
+    pub(crate) fn after_all(self) -> Self {
+        match self {
+            Self::Skip(why) => Self::Part(why),
+            other => other,
+        }
+    }
+}
+
 /// What a server does instead of what a row says.
 #[derive(Debug, Clone)]
 pub(crate) struct Breach {

@@ -146,8 +146,18 @@ impl<'a> Upload<'a> {
 
     /// The request is refused with one of these, and nothing is stored.
     pub(crate) fn refuses(&self, request: &Request, statuses: &[u16]) -> Step<Answer> {
+        self.unchanged_by(|| self.server.ask(request)?.expect_one(statuses))
+    }
+
+    /// The request is refused with any 4xx, and nothing is stored.
+    pub(crate) fn refuses_somehow(&self, request: &Request) -> Step<Answer> {
+        self.unchanged_by(|| self.server.ask(request)?.refused_somehow())
+    }
+
+    /// What is asked is answered as it should be, and nothing is stored.
+    pub(crate) fn unchanged_by(&self, ask: impl FnOnce() -> Step<Answer>) -> Step<Answer> {
         let before = self.state()?;
-        let answer = self.server.ask(request)?.expect_one(statuses)?;
+        let answer = ask()?;
         let after = self.state()?;
         let what = format!(
             "refused, and yet offset and length were {:?} and are {:?}",
@@ -176,6 +186,13 @@ impl<'a> Upload<'a> {
 
 /// The statuses with which a server may say that an upload is not there (any more).
 pub(crate) const GONE: [u16; 2] = [404, 410];
+
+/// The refusal has this status and is a problem document; ours where the status is open.
+pub(crate) fn problem(answer: Answer, status: u16) -> Step<Answer> {
+    let answer = answer.expect(status)?;
+    answer.is_problem()?;
+    Ok(answer)
+}
 
 /// The refusal is a problem document; ours, to be noted as advice.
 pub(crate) fn is_problem(answer: &Answer) -> Step {

@@ -79,7 +79,6 @@ mod tests {
         "RACE",
         "TUS-CAT",
         "TUS-CATU",
-        "TUS-CHK",
         "TUS-CORE",
         "TUS-CREATE",
         "TUS-CWU",
@@ -90,7 +89,6 @@ mod tests {
         "TUS-OVR",
         "TUS-PATCH",
         "TUS-TERM",
-        "TUS-TRL",
     ];
 
     #[test]
