@@ -83,12 +83,10 @@ mod tests {
         "TUS-CREATE",
         "TUS-CWU",
         "TUS-DEFER",
-        "TUS-EXP",
         "TUS-GET",
         "TUS-META",
         "TUS-OVR",
         "TUS-PATCH",
-        "TUS-TERM",
     ];
 
     #[test]
