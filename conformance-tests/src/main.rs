@@ -18,6 +18,7 @@
 mod args;
 mod case;
 mod cases;
+mod concat;
 mod digest;
 mod disk;
 mod expectations;

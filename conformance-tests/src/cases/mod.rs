@@ -12,6 +12,7 @@ mod fault;
 mod race;
 mod tus_checksum;
 mod tus_concat;
+mod tus_concat_edges;
 mod tus_core;
 mod tus_create;
 mod tus_cwu;
@@ -77,8 +78,6 @@ mod tests {
         "CROSS",
         "FAULT",
         "RACE",
-        "TUS-CAT",
-        "TUS-CATU",
         "TUS-CORE",
         "TUS-CREATE",
         "TUS-CWU",

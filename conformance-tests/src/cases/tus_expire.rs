@@ -9,13 +9,14 @@ use std::{
 
 use crate::{
     case::{Case, case},
+    concat::{create_partial, final_of, join, open, partial},
     digest::checksum,
     disk::files_below,
     judge::Judge,
     parts::Parts,
     server::Server,
     stop::{At, Step, Stop, breach, ensure, same},
-    tus::{Upload, append, create, create_with, patch, problem, request},
+    tus::{Upload, append, create, create_with, patch, problem},
     wire::{Answer, Request, h1::Conn},
 };
 
@@ -52,10 +53,6 @@ fn is_in(answer: &Answer, hours: u64) -> Step {
     let apart = told.duration_since(expected).unwrap_or_else(|early| early.duration());
     let what = format!("Upload-Expires is {apart:?} away from now + {hours} h");
     answer.ensure(apart <= Duration::from_secs(2), what)
-}
-
-fn create_partial(server: &Server, length: u64) -> Request {
-    create(server, length).header("Upload-Concat", "partial")
 }
 
 fn told_while_unfinished(judge: &Judge<'_>) -> Step {
@@ -263,21 +260,16 @@ fn puts_slowly(server: &Server) -> Step {
 fn partials_and_pending_finals(judge: &Judge<'_>) -> Step {
     judge.needs("concatenation")?;
     let server = judge.start(&["--expire-after=2s", "--reap-every=1s"])?;
-    let whole =
-        Upload::from_answer(&server, &server.ask(&create_partial(&server, 5))?.expect(201)?)?;
-    whole.patch(0, "whole")?.expect(204)?.needs("Upload-Expires").at("PATCH that finishes it")?;
+    let whole = partial(&server, b"whole")?;
     whole.head()?.needs("Upload-Expires").at("HEAD of a finished partial")?;
     let mut expiring = vec![whole];
     if judge.offers("concatenation-unfinished") {
-        let open =
-            Upload::from_answer(&server, &server.ask(&create_partial(&server, 5))?.expect(201)?)?;
-        let list = format!("final;{}", open.url);
-        let join = request("POST", server.files()).header("Upload-Concat", list);
-        let made = server.ask(&join)?.expect(201)?;
+        let part = open(&server, 5)?;
+        let made = server.ask(&join(&server, &final_of(&[&part])))?.expect(201)?;
         expires(&made).at("POST of a pending final")?;
         let pending = Upload::from_answer(&server, &made)?;
         pending.head()?.needs("Upload-Expires").at("HEAD of a pending final")?;
-        expiring.extend([open, pending]);
+        expiring.extend([part, pending]);
     }
     thread::sleep(Duration::from_millis(3_200));
     for (which, upload) in ["a finished partial", "an open one", "its final"].iter().zip(&expiring)
