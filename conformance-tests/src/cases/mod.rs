@@ -19,6 +19,8 @@ mod tus_cwu;
 mod tus_defer;
 mod tus_expire;
 mod tus_get;
+mod tus_get_load;
+mod tus_get_range;
 mod tus_head;
 mod tus_meta;
 mod tus_override;
@@ -82,8 +84,6 @@ mod tests {
         "TUS-CREATE",
         "TUS-CWU",
         "TUS-DEFER",
-        "TUS-GET",
-        "TUS-META",
         "TUS-OVR",
         "TUS-PATCH",
     ];
