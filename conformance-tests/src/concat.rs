@@ -76,7 +76,7 @@ pub(crate) fn joined<'a>(
     Ok(upload)
 }
 
-/// Waits until a final upload has completed by itself: HEAD tells an offset, and that is the length.
+/// Waits until a final upload has completed by itself: HEAD tells an offset that is the length.
 pub(crate) fn completes(upload: &Upload<'_>) -> Step<Answer> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {

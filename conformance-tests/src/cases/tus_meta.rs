@@ -95,7 +95,9 @@ fn is_no_metadata(judge: &Judge<'_>, request: &Request, which: &str) -> Step {
     let answer = server.ask(request)?;
     if answer.status == 201 {
         let head = Upload::from_answer(server, &answer)?.head()?;
-        head.lacks("Upload-Metadata").at(which)?;
+        let told = head.header("Upload-Metadata");
+        let what = format!("{which:?} was taken, and HEAD tells {told:?}");
+        head.ensure(told.is_none(), what)?;
     } else {
         answer.clone().refused_somehow().at(which)?;
         judge.ours(answer.lacks("Location").at(which))?;
@@ -183,7 +185,8 @@ fn names() -> Vec<Vec<u8>> {
 
 fn names_lead_nowhere(judge: &Judge<'_>) -> Step {
     for name in names() {
-        finished_as(judge.server, &name).at(String::from_utf8_lossy(&name))?;
+        finished_as(judge.server, &name)
+            .at(format_args!("{:?}", String::from_utf8_lossy(&name)))?;
     }
     let server = judge.then_start(&[])?;
     let mut known = server.finished().map_err(Stop::after_all)?;
