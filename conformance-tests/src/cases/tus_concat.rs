@@ -304,7 +304,10 @@ fn what_cannot_be_joined(judge: &Judge<'_>) -> Step {
     let server = judge.then_start(&["--expire-after=1s", "--reap-every=1h"])?;
     let expired = partial(&server, b"gone")?;
     thread::sleep(Duration::from_millis(1_300));
-    expired.head()?.expect_one(&GONE).at("an expired upload")?;
+    let head = expired.head()?;
+    if judge.ours(head.expect_one(&GONE).at("an expired upload"))?.is_none() {
+        return Ok(());
+    }
     let answer = server.ask(&join(&server, &final_of(&[&expired])))?.refused_somehow();
     judge.ours(problem(answer.at("an expired upload")?, 400))?;
     Ok(())

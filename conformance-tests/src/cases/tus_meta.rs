@@ -69,7 +69,10 @@ fn comes_back_as_it_was(judge: &Judge<'_>) -> Step {
     let uploads = uploads?;
     server.restart()?;
     for (upload, metadata) in uploads.iter().zip(WELL_FORMED) {
-        upload.head()?.has("Upload-Metadata", metadata).at("after a restart")?;
+        let head = upload.head()?.expect_one(&[200, 204]).at("after a restart");
+        if let Some(head) = judge.ours(head)? {
+            head.has("Upload-Metadata", metadata).at("after a restart")?;
+        }
     }
     Ok(())
 }
