@@ -18,6 +18,7 @@
 mod args;
 mod case;
 mod cases;
+mod concat;
 mod digest;
 mod disk;
 mod expectations;
@@ -27,6 +28,7 @@ mod random;
 mod report;
 mod row;
 mod run;
+mod running;
 mod server;
 mod stop;
 mod target;
