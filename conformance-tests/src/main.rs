@@ -27,6 +27,7 @@ mod random;
 mod report;
 mod row;
 mod run;
+mod running;
 mod server;
 mod stop;
 mod target;

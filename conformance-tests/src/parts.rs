@@ -1,12 +1,15 @@
 //! The chunk flow in the words of the cases.
 
+use std::{thread, time::Duration};
+
 use serde_json::{Value, json};
 
 use crate::{
     digest::{composite, composite_of_hex, sha256_hex},
+    disk::Snapshot,
     random::Random,
     server::Server,
-    stop::{Step, breach},
+    stop::{Step, breach, ensure},
     tus::Upload,
     wire::{Answer, Request},
 };
@@ -162,6 +165,35 @@ impl Parts {
         Ok(Upload { server, url: format!("{folder}/{id}") })
     }
 
+    /// Its part files once they stand still, since chunks are put together behind the answers;
+    /// nothing where the layout is not known.
+    pub(crate) fn stored(&self, server: &Server) -> Step<Snapshot> {
+        if server.layout().is_err() || self.status(server)?["upload_id"].is_null() {
+            return Ok(Snapshot::new());
+        }
+        let upload = self.as_upload(server)?;
+        let mut last = upload.parts();
+        loop {
+            thread::sleep(Duration::from_millis(20));
+            let now = upload.parts();
+            if now == last {
+                return Ok(now);
+            }
+            last = now;
+        }
+    }
+
+    /// The request is refused, and neither the status nor the part files show a trace.
+    pub(crate) fn refuses(&self, server: &Server, request: &Request, status: u16) -> Step<Answer> {
+        let before = (self.stored(server)?, self.status(server)?);
+        let answer = server.ask(request)?.expect(status)?;
+        answer.is_problem()?;
+        let after = (self.stored(server)?, self.status(server)?);
+        let what = format!("refused, and yet the status was {} and is {}", before.1, after.1);
+        answer.ensure(before == after, what)?;
+        Ok(answer)
+    }
+
     /// The body of a merge with the right digest.
     pub(crate) fn merge_body(&self) -> Value {
         let mut body = json!({
@@ -217,6 +249,22 @@ pub(crate) fn put(server: &Server, fields: &[(String, String)], bytes: &[u8]) ->
 pub(crate) fn merge(server: &Server, body: &Value) -> Step<Request> {
     let request = Request::new("POST", &server.at("/merge")?);
     Ok(request.header("Content-Type", "application/json").body(body.to_string()))
+}
+
+/// The object has these members with these values, whatever else it has.
+pub(crate) fn has_members(found: &Value, expected: &Value) -> Step {
+    for (name, value) in expected.as_object().into_iter().flatten() {
+        let what = format!("{name} is {}, not {value}, in {found}", found[name]);
+        ensure(found.get(name) == Some(value), what)?;
+    }
+    Ok(())
+}
+
+/// The refusal with 405 names the methods that there are.
+pub(crate) fn is_no_method(answer: Answer) -> Step {
+    let answer = answer.expect(405)?;
+    answer.is_problem()?;
+    answer.needs("Allow").map(|_| ())
 }
 
 /// A list of numbers in JSON.

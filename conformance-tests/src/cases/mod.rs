@@ -71,7 +71,10 @@ mod tests {
 
     /// Kinds of rows that are still to come.
     const PENDING: &[&str] = &[
-        "CHUNK",
+        "CHUNK-DEL",
+        "CHUNK-LIM",
+        "CHUNK-MERGE",
+        "CHUNK-PUT",
         "CONN",
         "CORS",
         "CROSS",
