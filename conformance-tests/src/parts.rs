@@ -1,12 +1,15 @@
 //! The chunk flow in the words of the cases.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
 use crate::{
     digest::{composite, composite_of_hex, sha256_hex},
-    disk::Snapshot,
+    disk::{Snapshot, files_below},
     random::Random,
     server::Server,
     stop::{Step, breach, ensure},
@@ -183,15 +186,22 @@ impl Parts {
         }
     }
 
-    /// The request is refused, and neither the status nor the part files show a trace.
-    pub(crate) fn refuses(&self, server: &Server, request: &Request, status: u16) -> Step<Answer> {
+    /// Neither the status nor the part files show a trace of what `step` does.
+    pub(crate) fn stays(&self, server: &Server, step: impl FnOnce() -> Step) -> Step {
         let before = (self.stored(server)?, self.status(server)?);
-        let answer = server.ask(request)?.expect(status)?;
-        answer.is_problem()?;
+        step()?;
         let after = (self.stored(server)?, self.status(server)?);
         let what = format!("refused, and yet the status was {} and is {}", before.1, after.1);
-        answer.ensure(before == after, what)?;
-        Ok(answer)
+        ensure(before.1 == after.1, what)?;
+        ensure(before.0 == after.0, "refused, and yet the part files are others")
+    }
+
+    /// The request is refused, and neither the status nor the part files show a trace.
+    pub(crate) fn refuses(&self, server: &Server, request: &Request, status: u16) -> Step {
+        self.stays(server, || {
+            let answer = server.ask(request)?.expect(status)?;
+            answer.is_problem()
+        })
     }
 
     /// The body of a merge with the right digest.
@@ -256,6 +266,22 @@ pub(crate) fn has_members(found: &Value, expected: &Value) -> Step {
     for (name, value) in expected.as_object().into_iter().flatten() {
         let what = format!("{name} is {}, not {value}, in {found}", found[name]);
         ensure(found.get(name) == Some(value), what)?;
+    }
+    Ok(())
+}
+
+/// Soon nothing is left of what was on its way; of a server that no other case asks.
+pub(crate) fn tmp_is_empty(server: &Server) -> Step {
+    let Ok(data) = server.layout() else { return Ok(()) };
+    soon("files are left in tmp/", || Ok(files_below(&data.join("tmp")).is_empty()))
+}
+
+/// Waits until `done`, for what happens behind an answer.
+pub(crate) fn soon(what: &str, done: impl Fn() -> Step<bool>) -> Step {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !done()? {
+        ensure(Instant::now() < deadline, what)?;
+        thread::sleep(Duration::from_millis(5));
     }
     Ok(())
 }

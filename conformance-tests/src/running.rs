@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     server::{Http, Server},
-    stop::Step,
+    stop::{Step, ensure},
     wire::{
         Answer, Request,
         h1::Conn,
@@ -69,6 +69,17 @@ impl Running {
                 let _ = connection.closes_within(Duration::from_secs(5));
             }
             Wire::Two(stream, _) => stream.reset(),
+        }
+    }
+
+    /// The server ends it within `span`, with an answer or without one.
+    pub(crate) fn ends_within(self, span: Duration) -> Step {
+        match self.wire {
+            Wire::One(mut connection) => connection.closes_within(span).map(|_| ()),
+            Wire::Two(mut stream, _connection) => {
+                let silent = stream.silent_for(span);
+                ensure(!silent, format_args!("still running after {span:?}"))
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 mod chunk_check;
 mod chunk_limits;
 mod chunk_merge;
+mod chunk_params;
 mod chunk_put;
 mod chunk_status;
 mod conn;
@@ -51,6 +52,7 @@ const AREAS: &[&[Case]] = &[
     fault::CASES,
     chunk_check::CASES,
     chunk_put::CASES,
+    chunk_params::CASES,
     chunk_status::CASES,
     chunk_merge::CASES,
     chunk_limits::CASES,
@@ -74,7 +76,6 @@ mod tests {
         "CHUNK-DEL",
         "CHUNK-LIM",
         "CHUNK-MERGE",
-        "CHUNK-PUT",
         "CONN",
         "CORS",
         "CROSS",
