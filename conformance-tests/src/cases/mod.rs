@@ -3,6 +3,7 @@
 mod chunk_check;
 mod chunk_limits;
 mod chunk_merge;
+mod chunk_merge_file;
 mod chunk_params;
 mod chunk_put;
 mod chunk_status;
@@ -55,6 +56,7 @@ const AREAS: &[&[Case]] = &[
     chunk_params::CASES,
     chunk_status::CASES,
     chunk_merge::CASES,
+    chunk_merge_file::CASES,
     chunk_limits::CASES,
     cross::CASES,
 ];
@@ -75,7 +77,6 @@ mod tests {
     const PENDING: &[&str] = &[
         "CHUNK-DEL",
         "CHUNK-LIM",
-        "CHUNK-MERGE",
         "CONN",
         "CORS",
         "CROSS",
