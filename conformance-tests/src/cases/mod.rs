@@ -75,11 +75,8 @@ mod tests {
 
     /// Kinds of rows that are still to come.
     const PENDING: &[&str] = &[
-        "CHUNK-DEL",
-        "CHUNK-LIM",
         "CONN",
         "CORS",
-        "CROSS",
         "FAULT",
         "RACE",
         "TUS-CAT",
