@@ -1,6 +1,9 @@
 //! The chunk flow in the words of the cases.
 
 use std::{
+    cell::RefCell,
+    fs,
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -8,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    digest::{composite, composite_of_hex, sha256_hex},
+    digest::{composite, composite_of_hex, length, sha256_hex},
     disk::{Snapshot, files_below},
     random::Random,
     server::Server,
@@ -186,14 +189,38 @@ impl Parts {
         }
     }
 
+    /// The bytes of its part files in order, which stay the same when chunks are put together
+    /// behind the answers; nothing where the layout is not known, or nothing is unfinished.
+    fn bytes_on_disk(&self, server: &Server) -> Step<Vec<u8>> {
+        let status = self.status(server)?;
+        let unfinished = !matches!(status["state"].as_str(), Some("none" | "merged"));
+        if server.layout().is_err() || !unfinished {
+            return Ok(Vec::new());
+        }
+        let folder = self.as_upload(server)?.folder()?;
+        let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<u64>().ok();
+        let bytes = RefCell::default();
+        soon("the part files do not hold received_bytes", || {
+            let mut files = files_below(&folder);
+            files.sort_by_key(number);
+            // A file may go while we look; then there are too few bytes, and we look again.
+            let read = files.iter().filter_map(|path| fs::read(path).ok());
+            let read = read.collect::<Vec<_>>().concat();
+            let whole = status["received_bytes"] == length(&read);
+            bytes.replace(read);
+            Ok(whole)
+        })?;
+        Ok(bytes.into_inner())
+    }
+
     /// Neither the status nor the part files show a trace of what `step` does.
     pub(crate) fn stays(&self, server: &Server, step: impl FnOnce() -> Step) -> Step {
-        let before = (self.stored(server)?, self.status(server)?);
+        let before = (self.bytes_on_disk(server)?, self.status(server)?);
         step()?;
-        let after = (self.stored(server)?, self.status(server)?);
+        let after = (self.bytes_on_disk(server)?, self.status(server)?);
         let what = format!("refused, and yet the status was {} and is {}", before.1, after.1);
         ensure(before.1 == after.1, what)?;
-        ensure(before.0 == after.0, "refused, and yet the part files are others")
+        ensure(before.0 == after.0, "refused, and yet other bytes lie on disk")
     }
 
     /// The request is refused, and neither the status nor the part files show a trace.
