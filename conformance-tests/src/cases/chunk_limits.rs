@@ -271,7 +271,7 @@ fn peak_memory(server: &Server) -> Step<u64> {
     Ok(peak.ok_or_else(none)? * 1024)
 }
 
-// 100 forms of 64 MiB are on their way at once: all of them begin with 1 MiB, two come whole.
+// 100 forms of 64 MiB are on their way at once: all of them begin with 1 MiB, one comes whole.
 fn parts_of_forms_are_never_collected(judge: &Judge<'_>) -> Step {
     const PART: usize = 64 << 20;
     let server = judge.start(&["--durability=none"])?;
@@ -280,7 +280,7 @@ fn parts_of_forms_are_never_collected(judge: &Judge<'_>) -> Step {
     let parts = Parts::new("a.bin", PART, bytes);
     let mut running = Vec::new();
     let whole = parts.put_form(&server, 0)?;
-    for _ in 0..98 {
+    for _ in 0..99 {
         // The hash is the only thing that differs, and it has one length.
         let mut begun = whole.clone();
         begun.body.truncate(1 << 20);
@@ -288,22 +288,18 @@ fn parts_of_forms_are_never_collected(judge: &Judge<'_>) -> Step {
         replace(&mut begun.body, &parts.hash, &other);
         running.push(Running::begin(&server, &begun, begun.body.len())?);
     }
-    let second = parts.clone().with_hash(&Random::fresh().hash());
-    for parts in [&parts, &second] {
-        let request = parts.put_form(&server, 0)?;
-        let mut form = Running::begin(&server, &request, 1 << 20)?;
-        form.send_rest();
-        form.answer()?.expect(201)?;
-    }
+    let mut form = Running::begin(&server, &whole, 1 << 20)?;
+    form.send_rest();
+    form.answer()?.expect(201)?;
     let grown = peak_memory(&server)?.saturating_sub(before);
     let what = format!("100 forms of 64 MiB make the process grow by {} MiB", grown >> 20);
     ensure(grown < 96 << 20, what)?;
     for running in running {
         running.cut();
     }
+    // The digest is over all of its bytes.
     let merged = parts.merge(&server)?.expect(201)?;
-    has_members(&merged.json()?, &json!({"size": PART}))?;
-    parts.is_merged(&server, &merged)
+    has_members(&merged.json()?, &json!({"size": PART, "digest_format": "raw"}))
 }
 
 /// Puts `new` where `old` stands first; both have one length.
