@@ -1,12 +1,21 @@
 //! The chunk flow in the words of the cases.
 
+use std::{
+    cell::RefCell,
+    fs,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
 use serde_json::{Value, json};
 
 use crate::{
-    digest::{composite, composite_of_hex, sha256_hex},
+    digest::{composite, composite_of_hex, length, sha256_hex},
+    disk::{Snapshot, files_below},
     random::Random,
     server::Server,
-    stop::{Step, breach},
+    stop::{Step, breach, ensure},
     tus::Upload,
     wire::{Answer, Request},
 };
@@ -162,6 +171,66 @@ impl Parts {
         Ok(Upload { server, url: format!("{folder}/{id}") })
     }
 
+    /// Its part files once they stand still, since chunks are put together behind the answers;
+    /// nothing where the layout is not known.
+    pub(crate) fn stored(&self, server: &Server) -> Step<Snapshot> {
+        if server.layout().is_err() || self.status(server)?["upload_id"].is_null() {
+            return Ok(Snapshot::new());
+        }
+        let upload = self.as_upload(server)?;
+        let mut last = upload.parts();
+        loop {
+            thread::sleep(Duration::from_millis(20));
+            let now = upload.parts();
+            if now == last {
+                return Ok(now);
+            }
+            last = now;
+        }
+    }
+
+    /// The bytes of its part files in order, which stay the same when chunks are put together
+    /// behind the answers; nothing where the layout is not known, or nothing is unfinished.
+    fn bytes_on_disk(&self, server: &Server) -> Step<Vec<u8>> {
+        let status = self.status(server)?;
+        let unfinished = !matches!(status["state"].as_str(), Some("none" | "merged"));
+        if server.layout().is_err() || !unfinished {
+            return Ok(Vec::new());
+        }
+        let folder = self.as_upload(server)?.folder()?;
+        let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<u64>().ok();
+        let bytes = RefCell::default();
+        soon("the part files do not hold received_bytes", || {
+            let mut files = files_below(&folder);
+            files.sort_by_key(number);
+            // A file may go while we look; then there are too few bytes, and we look again.
+            let read = files.iter().filter_map(|path| fs::read(path).ok());
+            let read = read.collect::<Vec<_>>().concat();
+            let whole = status["received_bytes"] == length(&read);
+            bytes.replace(read);
+            Ok(whole)
+        })?;
+        Ok(bytes.into_inner())
+    }
+
+    /// Neither the status nor the part files show a trace of what `step` does.
+    pub(crate) fn stays(&self, server: &Server, step: impl FnOnce() -> Step) -> Step {
+        let before = (self.bytes_on_disk(server)?, self.status(server)?);
+        step()?;
+        let after = (self.bytes_on_disk(server)?, self.status(server)?);
+        let what = format!("refused, and yet the status was {} and is {}", before.1, after.1);
+        ensure(before.1 == after.1, what)?;
+        ensure(before.0 == after.0, "refused, and yet other bytes lie on disk")
+    }
+
+    /// The request is refused, and neither the status nor the part files show a trace.
+    pub(crate) fn refuses(&self, server: &Server, request: &Request, status: u16) -> Step {
+        self.stays(server, || {
+            let answer = server.ask(request)?.expect(status)?;
+            answer.is_problem()
+        })
+    }
+
     /// The body of a merge with the right digest.
     pub(crate) fn merge_body(&self) -> Value {
         let mut body = json!({
@@ -217,6 +286,38 @@ pub(crate) fn put(server: &Server, fields: &[(String, String)], bytes: &[u8]) ->
 pub(crate) fn merge(server: &Server, body: &Value) -> Step<Request> {
     let request = Request::new("POST", &server.at("/merge")?);
     Ok(request.header("Content-Type", "application/json").body(body.to_string()))
+}
+
+/// The object has these members with these values, whatever else it has.
+pub(crate) fn has_members(found: &Value, expected: &Value) -> Step {
+    for (name, value) in expected.as_object().into_iter().flatten() {
+        let what = format!("{name} is {}, not {value}, in {found}", found[name]);
+        ensure(found.get(name) == Some(value), what)?;
+    }
+    Ok(())
+}
+
+/// Soon nothing is left of what was on its way; of a server that no other case asks.
+pub(crate) fn tmp_is_empty(server: &Server) -> Step {
+    let Ok(data) = server.layout() else { return Ok(()) };
+    soon("files are left in tmp/", || Ok(files_below(&data.join("tmp")).is_empty()))
+}
+
+/// Waits until `done`, for what happens behind an answer.
+pub(crate) fn soon(what: &str, done: impl Fn() -> Step<bool>) -> Step {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !done()? {
+        ensure(Instant::now() < deadline, what)?;
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// The refusal with 405 names the methods that there are.
+pub(crate) fn is_no_method(answer: Answer) -> Step {
+    let answer = answer.expect(405)?;
+    answer.is_problem()?;
+    answer.needs("Allow").map(|_| ())
 }
 
 /// A list of numbers in JSON.

@@ -407,7 +407,7 @@ impl Launcher {
             .arg(&self.program)
             .arg(format!("--listen={listen}"))
             .arg(format!("--data-dir={}", data_of(folder).display()))
-            .args(&self.args)
+            .args(self.args.iter().filter(|arg| !is_said_in(args, arg)))
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -425,6 +425,12 @@ impl Launcher {
         let log = fs::read_to_string(&log).unwrap_or_default();
         Ok(Started::Failed(format!("the server did not start ({status}): {line}{log}")))
     }
+}
+
+/// Does one of `args` set the same option? Each may be said once, and that of a case counts.
+fn is_said_in(args: &[String], option: &str) -> bool {
+    let name = |arg: &str| arg.split('=').next().unwrap_or_default().to_owned();
+    args.iter().any(|arg| name(arg) == name(option))
 }
 
 /// The first line, and a thread that takes the others.
@@ -450,6 +456,14 @@ fn url_in(line: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_option_of_a_case_takes_the_place_of_the_usual_one() {
+        let args = ["--max-size=5", "--queue-wait=1s"].map(str::to_owned);
+        assert!(is_said_in(&args, "--max-size=1000"));
+        assert!(!is_said_in(&args, "--max-size-x=1000"));
+        assert!(!is_said_in(&args, "--max=5"));
+    }
 
     #[test]
     fn the_url_is_found_in_the_first_line() {

@@ -7,12 +7,13 @@ use http::request::Parts;
 use super::{
     Finishing, Service,
     body::RequestBody,
+    multipart::Attended,
     refusal::{Refusal, merge_problem, refuse},
 };
 use crate::{
     ingest::{
-        Attendance, ChunkCommitted, ChunkFate, ChunkPut, Condition, ExpectedDigests, Hashing,
-        HoldError, IngestError, MergeDemand, MergeOutcome, NewChunked, Origin, StagedChunk, View,
+        ChunkCommitted, ChunkFate, ChunkPut, Condition, ExpectedDigests, Hashing, HoldError,
+        IngestError, MergeDemand, MergeOutcome, NewChunked, Origin, StagedChunk, View,
     },
     protocol::{
         Answer, BodyLength, Problem,
@@ -145,9 +146,12 @@ impl Service {
             if parts.headers.contains_key("content-md5") { Hashing::Sha256 } else { Hashing::Off };
         let form = self.read_form(&params, &parts.headers, body.clone(), md5).await?;
         let params = params.with_form(form.fields)?;
-        let (_, put) = self.decode_upload(&params, parts).await?;
+        let (_, mut put) = self.decode_upload(&params, parts).await?;
+        // Deleted since the form began, it does not begin anew.
+        let same = form.attended.as_ref().filter(|attended| attended.key == put.key);
+        put.upload = same.map(|attended| attended.id.clone()).or(put.upload);
         let committed = self.commit(put, form.chunk).await;
-        drop(form.attendance);
+        drop(form.attended.map(|attended| attended.attendance));
         committed
     }
 
@@ -290,11 +294,12 @@ impl Service {
         &self,
         params: &Params,
         fields: &[(String, String)],
-    ) -> Option<Attendance> {
+    ) -> Option<Attended> {
         let params = params.clone().with_form(fields.to_vec()).ok()?;
         let key = Named::decode(&params).ok()?.key(self.owner());
-        let view = self.ingest().status_for_chunk(key).await.ok()?;
-        Some(self.ingest().attend(&view.id))
+        let view = self.ingest().status_for_chunk(key.clone()).await.ok()?;
+        let attendance = self.ingest().attend(&view.id);
+        Some(Attended { key, id: view.id, attendance })
     }
 
     async fn find(&self, name: &Named) -> Result<Option<View>, Refusal> {

@@ -23,15 +23,22 @@ use crate::{
         Problem,
         chunks::{FIELD_BYTES_MAX as FIELD_BYTES, FIELDS_MAX, Params},
     },
-    upload::ChunkIndex,
+    upload::{ChunkIndex, ChunkKey, UploadId},
 };
 
 /// What a form came to.
 pub(super) struct Form {
     pub(super) fields: Vec<(String, String)>,
     pub(super) chunk: StagedChunk,
-    /// Keeps the upload that it is for until it is part of it.
-    pub(super) attendance: Option<Attendance>,
+    pub(super) attended: Option<Attended>,
+}
+
+/// The upload that a form is for, where the fields before the file tell it.
+pub(super) struct Attended {
+    pub(super) key: ChunkKey,
+    pub(super) id: UploadId,
+    /// Keeps it until the chunk is part of it.
+    pub(super) attendance: Attendance,
 }
 
 const MALFORMED: Problem = Problem::MalformedMultipart { why: "the form cannot be read" };
@@ -53,7 +60,7 @@ impl Service {
         let mut form = Multipart::with_constraints(body.clone(), boundary, constraints());
         let mut fields = Vec::new();
         let mut chunk = None;
-        let mut attendance = None;
+        let mut attended = None;
         while let Some(field) = form.next_field().await.map_err(form_error)? {
             body.handed_on();
             match field.name().unwrap_or_default().to_owned().as_str() {
@@ -63,7 +70,7 @@ impl Service {
                 }
                 "file" | "chunk" => {
                     let mut source = FieldSource { field, body: body.clone(), error: None };
-                    attendance = self.attend(params, &fields).await;
+                    attended = self.attend(params, &fields).await;
                     let staged = self.ingest().stage_chunk(&mut source, CHUNK_LEN_MAX, md5).await;
                     if let Some(error) = source.error {
                         return Err(form_error(error));
@@ -87,7 +94,7 @@ impl Service {
         // The form may be over before the body is; a cut there is a cut all the same.
         body.collect(FIELD_BYTES).await?.ok_or(MALFORMED)?;
         let missing = Problem::MalformedMultipart { why: "it has no part named file" };
-        Ok(Form { fields, chunk: chunk.ok_or(missing)?, attendance })
+        Ok(Form { fields, chunk: chunk.ok_or(missing)?, attended })
     }
 }
 

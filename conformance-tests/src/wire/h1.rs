@@ -2,10 +2,12 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
     thread,
     time::{Duration, Instant},
 };
+
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
 use super::{Answer, Exchange, PATIENCE, Request, keep};
 use crate::stop::{Step, breach, ensure};
@@ -28,7 +30,18 @@ pub(crate) struct Conn {
 impl Conn {
     /// Connects; `host` is what requests that name none put into `Host`.
     pub(crate) fn open(address: SocketAddr, host: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Self::over(TcpStream::connect_timeout(&address, PATIENCE)?, host)
+    }
+
+    /// Connects from another address of this machine.
+    pub(crate) fn open_from(source: IpAddr, address: SocketAddr, host: &str) -> io::Result<Self> {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        bind(&socket, &SocketAddr::new(source, 0))?;
+        connect(&socket, &address)?;
+        Self::over(TcpStream::from(socket), host)
+    }
+
+    fn over(stream: TcpStream, host: &str) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;

@@ -49,6 +49,7 @@ impl H2 {
     pub(crate) fn open(address: SocketAddr, host: &str) -> io::Result<Self> {
         let (client, driver) = RUNTIME.block_on(patiently(async {
             let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
             let mut builder = client::Builder::new();
             builder.initial_window_size(1 << 20).initial_connection_window_size(4 << 20);
             let (client, connection) = builder.handshake(stream).await.map_err(io::Error::other)?;

@@ -1,5 +1,7 @@
 //! `GET /upload/check`.
 
+use std::{thread, time::Duration};
+
 use serde_json::json;
 
 use crate::{chunks::Parts, client::Request, server::Server};
@@ -69,6 +71,19 @@ fn after_the_merge_every_chunk_exists() {
         }
         server.restart();
     }
+}
+
+// rows: CHUNK-CHECK-04: until its time is over.
+// spec: CHUNK-5
+#[test]
+fn after_its_time_no_chunk_of_a_file_exists() {
+    let server = Server::with(&["--keep-finished=200ms", "--reap-every=1h"]);
+    let parts = Parts::hello();
+    parts.send_all(&server);
+    parts.merge(&server).expect(201);
+    thread::sleep(Duration::from_millis(500));
+    let check = parts.check(&server, 0);
+    assert_eq!((&check["exists"], &check["merged"]), (&json!(false), &json!(false)));
 }
 
 // rows: CHUNK-CHECK-05

@@ -309,6 +309,11 @@ fn the_first_request_fixes_the_layout() {
     }
     let other = Parts::new("0123456789abcdef", "a.bin", 4, "hello world!");
     refuses(&server, &parts, &other.put(0), 409);
+    // Both totals are legal by themselves.
+    let three = Parts::new("fedcba9876543210", "a.bin", 5, "hello world!");
+    three.send(&server, 1);
+    let two = three.clone().with_total(2).put(0);
+    refuses(&server, &three, &two, 409).refused_as(409, "upload-metadata-mismatch");
 }
 
 // rows: CHUNK-PUT-13
@@ -386,10 +391,11 @@ fn is_stored(answer: &Answer) {
 fn a_right_digest_over_wrong_bytes_replaces_nothing() {
     let server = Server::start();
     let parts = Parts::hello();
-    parts.send(&server, 0);
-    let asked = parts.put_bytes(0, b"hullo ").header("X-Chunk-SHA256", HELLO);
-    refuses(&server, &parts, &asked, 400).refused_as(400, "digest-mismatch");
-    assert_eq!(parts.check(&server, 0)["sha256"], HELLO);
+    server.ask(&parts.put_bytes(0, b"hullo ")).expect(201);
+    for asked in digests(&parts, b"hullo ") {
+        refuses(&server, &parts, &asked, 400).refused_as(400, "digest-mismatch");
+        assert_eq!(parts.check(&server, 0)["sha256"], sha256_hex(b"hullo "));
+    }
 }
 
 // rows: CHUNK-PUT-15
@@ -472,8 +478,18 @@ fn a_file_name_is_data() {
     for name in server.finished_names() {
         assert!(!name.chars().any(char::is_control), "{name:?}");
     }
-    let long = Parts::new("0123456789abcdef", &"n".repeat(300), 6, "hello world!");
-    server.ask(&long.put(0)).refused(400);
+    for length in [256, 300] {
+        let long = Parts::new("0123456789abcdef", &"n".repeat(length), 6, "hello world!");
+        server.ask(&long.put(0)).refused(400);
+    }
+    for (at, name) in ["../../x", "/etc/x", &"n".repeat(300)].into_iter().enumerate() {
+        let parts = Parts::new(&format!("fedcba987654321{at}"), "a.bin", 6, "hello world!");
+        let mut part: Vec<u8> =
+            parts.fields(0).iter().flat_map(|(name, value)| field(name, value)).collect();
+        part.extend(file_part("file", name, b"hello "));
+        server.ask(&form_of(part)).expect(201);
+        assert_eq!(parts.status(&server)["filename"], "a.bin");
+    }
 }
 
 // rows: CHUNK-PUT-18
