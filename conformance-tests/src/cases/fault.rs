@@ -1,0 +1,5 @@
+//! Faults (section 20 of the page).
+
+use crate::case::Case;
+
+pub(crate) const CASES: &[Case] = &[];

@@ -1,0 +1,114 @@
+//! The rows as cases, area by area.
+
+mod chunk_check;
+mod chunk_limits;
+mod chunk_merge;
+mod chunk_put;
+mod chunk_status;
+mod conn;
+mod cors;
+mod cross;
+mod fault;
+mod race;
+mod tus_checksum;
+mod tus_concat;
+mod tus_core;
+mod tus_create;
+mod tus_cwu;
+mod tus_defer;
+mod tus_expire;
+mod tus_get;
+mod tus_head;
+mod tus_meta;
+mod tus_override;
+mod tus_patch;
+mod tus_term;
+mod tus_trailer;
+mod tus_unfinished;
+
+use crate::case::Case;
+
+/// All areas, in the order of the page.
+const AREAS: &[&[Case]] = &[
+    tus_core::CASES,
+    tus_create::CASES,
+    tus_cwu::CASES,
+    tus_defer::CASES,
+    tus_head::CASES,
+    tus_patch::CASES,
+    tus_override::CASES,
+    tus_checksum::CASES,
+    tus_trailer::CASES,
+    tus_expire::CASES,
+    tus_term::CASES,
+    tus_concat::CASES,
+    tus_unfinished::CASES,
+    tus_get::CASES,
+    cors::CASES,
+    tus_meta::CASES,
+    conn::CASES,
+    race::CASES,
+    fault::CASES,
+    chunk_check::CASES,
+    chunk_put::CASES,
+    chunk_status::CASES,
+    chunk_merge::CASES,
+    chunk_limits::CASES,
+    cross::CASES,
+];
+
+/// All cases, in the order of the page.
+pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
+    AREAS.iter().copied().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::row::{Level, ROWS};
+
+    /// Kinds of rows that are still to come.
+    const PENDING: &[&str] = &[
+        "CHUNK",
+        "CONN",
+        "CORS",
+        "CROSS",
+        "FAULT",
+        "RACE",
+        "TUS-CAT",
+        "TUS-CATU",
+        "TUS-CHK",
+        "TUS-CORE",
+        "TUS-CREATE",
+        "TUS-CWU",
+        "TUS-DEFER",
+        "TUS-EXP",
+        "TUS-GET",
+        "TUS-META",
+        "TUS-OVR",
+        "TUS-PATCH",
+        "TUS-TERM",
+        "TUS-TRL",
+    ];
+
+    #[test]
+    fn every_row_is_a_case_and_every_case_has_a_row() {
+        let cases: BTreeSet<_> = all().map(|case| case.id).collect();
+        let rows: BTreeSet<_> = ROWS.keys().map(String::as_str).collect();
+        let missing = rows.difference(&cases).collect::<Vec<_>>();
+        let pending = |id: &str| PENDING.iter().any(|kind| id.starts_with(kind));
+        let missing: Vec<_> = missing.into_iter().filter(|id| !pending(id)).collect();
+        let unknown: Vec<_> = cases.difference(&rows).collect();
+        assert!(missing.is_empty() && unknown.is_empty(), "missing {missing:?}, odd {unknown:?}");
+        assert_eq!(all().count(), cases.len(), "a row is asked twice");
+    }
+
+    #[test]
+    fn a_must_names_the_sentence_that_it_comes_from() {
+        let musts = all().filter(|case| case.row().level == Level::Must);
+        let silent: Vec<_> = musts.filter(|case| case.sentence.is_empty()).collect();
+        assert!(silent.is_empty(), "{silent:?}");
+    }
+}

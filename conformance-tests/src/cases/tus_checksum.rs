@@ -1,0 +1,5 @@
+//! Checksum (section 9 of the page).
+
+use crate::case::Case;
+
+pub(crate) const CASES: &[Case] = &[];

@@ -1,0 +1,5 @@
+//! Concatenation (section 13 of the page).
+
+use crate::case::Case;
+
+pub(crate) const CASES: &[Case] = &[];

@@ -1,0 +1,5 @@
+//! Creation (section 3 of the page).
+
+use crate::case::Case;
+
+pub(crate) const CASES: &[Case] = &[];

@@ -1,0 +1,5 @@
+//! Creation with upload (section 4 of the page).
+
+use crate::case::Case;
+
+pub(crate) const CASES: &[Case] = &[];

@@ -1,0 +1,5 @@
+//! Download (section 15 of the page).
+
+use crate::case::Case;
+
+pub(crate) const CASES: &[Case] = &[];

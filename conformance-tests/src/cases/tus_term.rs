@@ -1,0 +1,5 @@
+//! Termination (section 12 of the page).
+
+use crate::case::Case;
+
+pub(crate) const CASES: &[Case] = &[];
