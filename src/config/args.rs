@@ -38,11 +38,12 @@ impl Command {
     /// The list comes as the help does.
     fn unless_mutants_are_asked_for(&self) -> Result<(), clap::Error> {
         let Self::Serve(options) = self;
-        if options.list_mutants == Some(true) {
-            let list = crate::mutants::Mutant::list();
-            return Err(clap::Error::raw(clap::error::ErrorKind::DisplayHelp, list));
+        if options.list_mutants != Some(true) {
+            return Ok(());
         }
-        Ok(())
+        let list = clap::Command::new("mutants").about(crate::mutants::Mutant::list());
+        let list = list.help_template("{about}").term_width(0);
+        list.try_get_matches_from(["mutants", "--help"]).map(drop)
     }
 }
 
