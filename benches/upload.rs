@@ -8,6 +8,7 @@
 //! same behind HTTP. Both run in turn, round after round, on the same disk. CPU is that of the
 //! receiving side alone. Nothing here fails on a slow machine: the figures are for people.
 #![allow(
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::as_conversions,
@@ -17,13 +18,14 @@
     reason = "a measurement may fail loudly, tell the time, and clean up after itself"
 )]
 
+mod program;
+
 use std::{
     env,
     fs::{self, File},
-    io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::LazyLock,
     thread,
     time::{Duration, Instant},
@@ -32,16 +34,16 @@ use std::{
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use self::program::{Server, answer, cpu_seconds, machine, noise};
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 const GIB: f64 = (1024 * MIB) as f64;
-/// Clock ticks in a second, as `/proc` counts CPU; 100 on every Linux that we know.
-const TICKS: f64 = 100.0;
 
 fn main() {
     let options = Options::from_args();
     let folder = tempfile::tempdir_in(&options.dir).unwrap();
-    println!("{}", machine(folder.path()));
+    println!("{}, --durability none", machine(folder.path()));
     costs(&options, &folder);
     takeover(&options, &folder);
     if options.finish {
@@ -83,28 +85,6 @@ impl Options {
     fn rounds(&self) -> usize {
         if self.quick { 3 } else { 7 }
     }
-}
-
-/// What the figures were taken on.
-fn machine(folder: &Path) -> String {
-    const TMPFS: u64 = 0x0102_1994;
-    let cpus = thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": ?");
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let kind = rustix::fs::statfs(folder).unwrap().f_type;
-    let kind = u64::try_from(kind).unwrap_or_default();
-    let warning = if kind == TMPFS {
-        "\nWARNING: this is tmpfs, whose pages are small; take a folder on disk with --dir"
-    } else {
-        ""
-    };
-    format!(
-        "{cpus} CPUs{model}, kernel {}, files in {} (type {kind:#x}), HTTP/1.1 without TLS, \
-         --durability none{warning}",
-        kernel.trim(),
-        folder.display(),
-    )
 }
 
 /// What one measurement took.
@@ -244,15 +224,6 @@ fn receive(listener: &TcpListener, path: &Path, size: usize, hashed: bool) -> f6
     cpu_seconds("/proc/thread-self/stat") - before
 }
 
-/// User and system time out of a `stat` file of `/proc`.
-fn cpu_seconds(path: &str) -> f64 {
-    let stat = fs::read_to_string(path).unwrap();
-    // The name of the program, in brackets, may contain blanks.
-    let fields = stat.rsplit(") ").next().unwrap().split(' ');
-    let ticks: f64 = fields.skip(11).take(2).map(|field| field.parse::<f64>().unwrap()).sum();
-    ticks / TICKS
-}
-
 /// Sends `size` bytes that no disk could compress.
 fn send(stream: &mut TcpStream, size: usize) {
     static PIECE: LazyLock<Vec<u8>> = LazyLock::new(|| noise(MIB));
@@ -264,55 +235,11 @@ fn send(stream: &mut TcpStream, size: usize) {
     }
 }
 
-fn noise(size: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let words = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
-    words.take(size.div_ceil(8)).flatten().take(size).collect()
-}
-
-/// The program, on a folder of its own.
-#[derive(Debug)]
-struct Server {
-    child: Child,
-    address: SocketAddr,
-    folder: PathBuf,
-}
-
+/// What is measured of it.
 impl Server {
-    fn start(folder: &Path, args: &[&str]) -> Self {
-        let folder = tempfile::tempdir_in(folder).unwrap().keep();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_piton"))
-            .args(["--listen=127.0.0.1:0", "--log-level=warn", "--data-dir"])
-            .arg(&folder)
-            .args(args)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("piton listening on http://");
-        let address = address.unwrap_or_else(|| panic!("its first line was {line:?}"));
-        Self { child, address: address.trim_end_matches('/').parse().unwrap(), folder }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream
-    }
-
-    fn cpu(&self) -> f64 {
-        cpu_seconds(&format!("/proc/{}/stat", self.child.id()))
-    }
-
     /// The most memory it ever had, in MiB.
     fn peak_memory(&self) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = fs::read_to_string(self.proc("status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
     }
@@ -362,14 +289,6 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
 /// Headers of every request.
 const COMMON: &str = "Host: piton\r\nTus-Resumable: 1.0.0\r\n";
 
@@ -385,32 +304,6 @@ fn begin_patch(stream: &mut TcpStream, url: &str, offset: usize, length: usize) 
     let media_type = "Content-Type: application/offset+octet-stream\r\n";
     let numbers = format!("Upload-Offset: {offset}\r\nContent-Length: {length}\r\n");
     write!(stream, "PATCH {url} HTTP/1.1\r\n{COMMON}{media_type}{numbers}\r\n").unwrap();
-}
-
-/// The head of an answer; none of those that are asked for has a body.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<String> {
-        let lines = self.head.lines().filter_map(|line| line.split_once(':'));
-        let mut found = lines.filter(|(other, _)| other.eq_ignore_ascii_case(name));
-        found.next().map(|(_, value)| value.trim().to_owned())
-    }
-}
-
-fn answer(stream: &mut TcpStream) -> Answer {
-    let (mut head, mut byte) = (Vec::new(), [0]);
-    while !head.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).expect("an answer");
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8_lossy(&head).into_owned();
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Answer { status: status.expect("a status"), head }
 }
 
 /// How long a newcomer waits for an upload whose PATCH stalls.

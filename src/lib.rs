@@ -33,7 +33,7 @@
 //! # use tokio_util::{sync::CancellationToken, task::TaskTracker};
 //! use piton::clock::{Clock, SystemClock};
 //! use piton::{durable::Durability, lock, merger, protocol, state, storage, upload};
-//! use piton::hold::{Hashing, HoldOptions, Holds};
+//! use piton::hold::{Contents, Hashing, HoldOptions, Holds};
 //! use piton::ingest::{Ingest, IngestOptions};
 //! use piton::service::{Finishing, Metrics, Pace, Service, ServiceOptions, TurnOptions};
 //!
@@ -46,7 +46,7 @@
 //! let locks = (lock::Locks::new(3 * second), Arc::new(lock::NoFileLocks) as Arc<_>);
 //! let rules = HoldOptions {
 //!     durability: Durability::None, epoch: 0, chunks_per_part: u64::MAX, expire_after: day,
-//!     keep_finished: None,
+//!     keep_finished: None, contents: Contents::Unnoted,
 //! };
 //! let (state, storage, clock) = (Arc::new(state), Arc::new(storage), Arc::new(SystemClock));
 //! let holds = Arc::new(Holds::new(state, storage, locks, clock, rules));
@@ -66,9 +66,9 @@
 //! let (cors, proxies) = (protocol::Cors::default(), protocol::Proxies::default());
 //! let turns = TurnOptions { per_address: None, wait: 30 * second };
 //! let (finishing, metrics) = (Finishing::OnRequest, Metrics::Hidden);
-//! let page = protocol::Page::module();
+//! let (page, owner) = (protocol::Page::module(), protocol::OwnerHeader::default());
 //! let options = ServiceOptions {
-//!     rules, links, cors, proxies, page, pace, finishing, turns, metrics,
+//!     rules, links, cors, proxies, owner, page, pace, finishing, turns, metrics,
 //! };
 //! let service = Service::new(ingest, options, tasks, stop);
 //! # let post = http::Request::post("/files/");

@@ -281,6 +281,7 @@ fn sweep_held(held: Held, memory: Memory) -> Result<Fate, HoldError> {
         _ => false,
     };
     if !forget {
+        held.note_content();
         return Ok(Fate::Kept);
     }
     held.forget()?;

@@ -46,10 +46,7 @@ impl<'a> Judge<'a> {
     /// As [`Judge::start`], for the rest of a case that could ask the shared server already: what
     /// it has found then stands.
     pub(crate) fn then_start(&self, args: &[&str]) -> Step<Server> {
-        self.start(args).map_err(|stop| match stop {
-            Stop::Skip(why) => Stop::Part(why),
-            other => other,
-        })
+        self.start(args).map_err(Stop::after_all)
     }
 
     /// How servers are started; a skip where there is only a URL.

@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, PoisonError, mpsc},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -22,9 +22,12 @@ pub(crate) fn run(bench: &Bench, cases: &[&'static Case], jobs: usize) -> Vec<Ou
     let (alone, beside): (Vec<_>, Vec<_>) =
         cases.iter().copied().partition(|case| case.beside == Beside::Nothing);
     let mut progress = Progress::new(cases.len());
-    let mut outcomes = side_by_side(bench, beside, jobs.max(1), &mut progress);
-    for case in alone {
-        let outcome = ask(bench, case);
+    let (mut outcomes, again) = side_by_side(bench, beside, jobs.max(1), &mut progress);
+    for case in again.into_iter().chain(alone) {
+        let (mut outcome, ended) = watch(bench, case);
+        if ended {
+            "the server ended while this was asked".clone_into(&mut outcome.remark);
+        }
         progress.step(&outcome);
         outcomes.push(outcome);
     }
@@ -34,28 +37,51 @@ pub(crate) fn run(bench: &Bench, cases: &[&'static Case], jobs: usize) -> Vec<Ou
     outcomes
 }
 
+/// Asks several at a time. A server that ends takes the answers of all of them with it: those that
+/// were not answered well are returned, to be asked again one by one.
 fn side_by_side(
     bench: &Bench,
     cases: Vec<&'static Case>,
     jobs: usize,
     progress: &mut Progress,
-) -> Vec<Outcome> {
+) -> (Vec<Outcome>, Vec<&'static Case>) {
+    let again = Mutex::new(Vec::new());
     let queue = Mutex::new(VecDeque::from(cases));
     let (done, finished) = mpsc::channel();
-    thread::scope(|scope| {
+    let outcomes = thread::scope(|scope| {
         for _ in 0..jobs {
-            let (queue, done) = (&queue, done.clone());
+            let (queue, again, done) = (&queue, &again, done.clone());
             scope.spawn(move || {
                 let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 while let Some(case) = next() {
+                    let (outcome, ended) = watch(bench, case);
+                    if ended {
+                        again.lock().unwrap_or_else(PoisonError::into_inner).push(case);
+                        continue;
+                    }
                     // Who listens outlives who sends.
-                    let _ = done.send(ask(bench, case));
+                    let _ = done.send(outcome);
                 }
             });
         }
         drop(done);
-        finished.into_iter().inspect(|outcome| progress.step(outcome)).collect()
-    })
+        let finished = finished.into_iter().inspect(|outcome| progress.step(outcome));
+        finished.collect()
+    });
+    (outcomes, again.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Asks one case; was it answered badly while the shared server ended by itself? That one runs
+/// again then.
+fn watch(bench: &Bench, case: &'static Case) -> (Outcome, bool) {
+    let ends = bench.server.revived();
+    let outcome = ask(bench, case);
+    if outcome.findings.iter().any(|finding| finding.what.contains("no answer")) {
+        // Its sockets may be gone before the process is.
+        thread::sleep(Duration::from_millis(200));
+    }
+    let ended = bench.server.revived() != ends && !outcome.findings.is_empty();
+    (outcome, ended)
 }
 
 /// Asks one case.

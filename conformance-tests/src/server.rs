@@ -53,6 +53,8 @@ struct Process {
     launcher: Launcher,
     args: Vec<String>,
     folder: Arc<TempDir>,
+    /// How often it has ended by itself.
+    ends: Mutex<u64>,
 }
 
 /// How servers are started: `PROGRAM --listen ADDRESS --data-dir FOLDER OPTIONS…`, which prints its
@@ -104,7 +106,8 @@ impl Server {
             Started::Failed(why) => return Err(breach(why)),
         };
         let child = Mutex::new(child);
-        let process = Process { child, launcher: launcher.clone(), args, folder };
+        let ends = Mutex::default();
+        let process = Process { child, launcher: launcher.clone(), args, folder, ends };
         let (origin, files) = (origin(&url), files_url(&url));
         let mut server = Self::remote(&files, Some(&origin), http).map_err(breach)?;
         server.process = Some(process);
@@ -171,6 +174,11 @@ impl Server {
     /// Is there a chunk flow to be asked?
     pub(crate) fn has_chunks(&self) -> bool {
         self.chunks.is_some()
+    }
+
+    /// Must it hand out finished files? tus 1.0.0 knows no download; the chunk flow has one.
+    pub(crate) fn hands_out_files(&self) -> bool {
+        if self.process.is_some() { self.has_known_layout() } else { self.has_chunks() }
     }
 
     /// The version of HTTP that [`Server::ask`] speaks.
@@ -314,6 +322,20 @@ impl Server {
                 Started::Failed(_) => thread::sleep(Duration::from_millis(100)),
             }
         }
+    }
+
+    /// Starts it again if it has ended by itself; how often it has.
+    pub(crate) fn revived(&self) -> u64 {
+        let Some(process) = &self.process else { return 0 };
+        let mut ends = process.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended =
+            self.child().is_ok_and(|mut child| child.try_wait().is_ok_and(|it| it.is_some()));
+        if ended {
+            // Whoever asks next sees that nobody answers.
+            let _ = self.start_again();
+            *ends += 1;
+        }
+        *ends
     }
 
     /// No file can grow any more, as on a full disk. The limit is the process's own, which answers

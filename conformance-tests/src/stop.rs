@@ -18,6 +18,16 @@ pub(crate) enum Stop {
     Part(String),
 }
 
+impl Stop {
+    /// As it is where a case has found something already: a skip leaves that standing.
+    pub(crate) fn after_all(self) -> Self {
+        match self {
+            Self::Skip(why) => Self::Part(why),
+            other => other,
+        }
+    }
+}
+
 /// What a server does instead of what a row says.
 #[derive(Debug, Clone)]
 pub(crate) struct Breach {
@@ -40,6 +50,11 @@ pub(crate) fn ensure(fulfilled: bool, what: impl Display) -> Step {
 /// Ends the case with a breach unless both are the same.
 pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Step {
     ensure(found == expected, format_args!("{what} is {found:?} and should be {expected:?}"))
+}
+
+/// What cannot be asked here is the rest of a case: what was asked before stands.
+pub(crate) fn rest<T>(step: Step<T>) -> Step<T> {
+    step.map_err(Stop::after_all)
 }
 
 /// Names the value of a row under which a step failed.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::{
     digest::length,
     disk::{self, Snapshot},
+    random::Random,
     server::Server,
     stop::{Step, ensure},
     wire::{Answer, Request, h1::Conn},
@@ -16,6 +17,11 @@ pub(crate) const OFFSET_TYPE: &str = "application/offset+octet-stream";
 /// A request with `Tus-Resumable`.
 pub(crate) fn request(method: &str, target: &str) -> Request {
     Request::new(method, target).header("Tus-Resumable", "1.0.0")
+}
+
+/// The path of an upload that nobody has made.
+pub(crate) fn unknown_url(server: &Server) -> String {
+    format!("{}/{}", server.files().trim_end_matches('/'), Random::fresh().hash())
 }
 
 /// A POST that makes an upload.
@@ -146,8 +152,18 @@ impl<'a> Upload<'a> {
 
     /// The request is refused with one of these, and nothing is stored.
     pub(crate) fn refuses(&self, request: &Request, statuses: &[u16]) -> Step<Answer> {
+        self.unchanged_by(|| self.server.ask(request)?.expect_one(statuses))
+    }
+
+    /// The request is refused with any 4xx, and nothing is stored.
+    pub(crate) fn refuses_somehow(&self, request: &Request) -> Step<Answer> {
+        self.unchanged_by(|| self.server.ask(request)?.refused_somehow())
+    }
+
+    /// What is asked is answered as it should be, and nothing is stored.
+    pub(crate) fn unchanged_by(&self, ask: impl FnOnce() -> Step<Answer>) -> Step<Answer> {
         let before = self.state()?;
-        let answer = self.server.ask(request)?.expect_one(statuses)?;
+        let answer = ask()?;
         let after = self.state()?;
         let what = format!(
             "refused, and yet offset and length were {:?} and are {:?}",
@@ -158,12 +174,21 @@ impl<'a> Upload<'a> {
         Ok(answer)
     }
 
+    /// The answer passes `check`, and nothing is stored.
+    pub(crate) fn unmoved(
+        &self,
+        request: &Request,
+        check: impl FnOnce(Answer) -> Step<Answer>,
+    ) -> Step<Answer> {
+        self.unchanged_by(|| check(self.server.ask(request)?))
+    }
+
     /// The upload is complete and its file holds exactly `bytes`, if the server hands out files.
     pub(crate) fn is_file(&self, bytes: &[u8]) -> Step {
         let head = self.head()?.expect_one(&[200, 204])?;
         head.has("Upload-Offset", length(bytes))?;
         let file = self.get()?;
-        if matches!(file.status, 404 | 405 | 501) && !self.server.has_chunks() {
+        if matches!(file.status, 404 | 405 | 501) && !self.server.hands_out_files() {
             // tus 1.0.0 knows no download.
             return Ok(());
         }
@@ -176,6 +201,13 @@ impl<'a> Upload<'a> {
 
 /// The statuses with which a server may say that an upload is not there (any more).
 pub(crate) const GONE: [u16; 2] = [404, 410];
+
+/// The refusal has this status and is a problem document; ours where the status is open.
+pub(crate) fn problem(answer: Answer, status: u16) -> Step<Answer> {
+    let answer = answer.expect(status)?;
+    answer.is_problem()?;
+    Ok(answer)
+}
 
 /// The refusal is a problem document; ours, to be noted as advice.
 pub(crate) fn is_problem(answer: &Answer) -> Step {

@@ -137,6 +137,14 @@ pub struct Options {
     #[arg(long, value_name = "LIST", default_value = "none", help_heading = ADDRESS)]
     pub(super) behind_proxy: Setting,
 
+    /// Header in which those proxies name the user of a request
+    ///
+    /// Uploads of different users then never meet, whatever hash and name their clients give them.
+    /// The proxy has to set or remove the header; from elsewhere it is ignored, and a request
+    /// without it belongs to nobody in particular. It needs `behind-proxy`.
+    #[arg(long, value_name = "HEADER", default_value = "none", help_heading = ADDRESS)]
+    pub(super) owner_header: Setting,
+
     /// Origins whose pages may use the server in a browser (CORS)
     ///
     /// `*` for all, or a list separated by commas: `https://app.example.org`,
@@ -201,6 +209,16 @@ pub struct Options {
     #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true")]
     #[arg(num_args = 0..=1, require_equals = true, help_heading = STORAGE)]
     pub(super) auto_merge: Setting,
+
+    /// Finish files without their bytes where the server has them already
+    ///
+    /// A client of the chunk flow that offers the digests of a file's chunks is asked to prove that
+    /// it has one of them, which the server picks; then its upload is finished with the bytes that
+    /// are held for the same owner. Without `owner-header` everybody is one owner: who has the
+    /// digests of a file and that one chunk gets the file. It needs `--chunk-digest sha256`.
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true")]
+    #[arg(num_args = 0..=1, require_equals = true, help_heading = STORAGE)]
+    pub(super) instant: Setting,
 
     /// Name of a finished file
     ///

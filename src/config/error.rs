@@ -31,6 +31,18 @@ pub enum ConfigError {
          bytes by after a power loss; write --chunk-digest=sha256 or --durability=complete"
     )]
     NothingToProve,
+    /// Files are to be recognised by digests that are never taken.
+    #[error(
+        "instant is true while chunk-digest is none, which leaves nothing to recognise a file by; \
+         write --chunk-digest=sha256 or --instant=false"
+    )]
+    NothingToRecognise,
+    /// A header would tell owners that nobody is believed to write.
+    #[error(
+        "owner-header is set while behind-proxy is none, so that nobody's word is taken for it; \
+         write for example --behind-proxy=loopback, or --owner-header=none"
+    )]
+    OwnerByNobody,
     /// Every page in the world would act with its visitors' cookies.
     #[error(
         "cors-credentials is true while allow-origin is *, which no browser accepts; \

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::address::{base_path, public_url, socket_address};
 use super::choice::{ChunkDigest, Durability, LogFormat, choice, log_level, truth};
-use super::neighbours::{AllowOrigin, allow_origin, proxies};
+use super::neighbours::{AllowOrigin, allow_origin, header_name, proxies};
 use super::number::{GIB, KIB, MIB, TIB, count, duration, nonzero, nonzero_duration, size};
 use super::template::name_template;
 
@@ -30,6 +30,10 @@ pub(super) const PUBLIC_URL: Kind<Option<String>> =
     Kind { example: "https://up.example.org", parse: |text| unless_none(text, public_url) };
 
 pub(super) const PROXIES: Kind<Vec<IpNet>> = Kind { example: "loopback", parse: proxies };
+
+/// The one value that goes with every other option.
+pub(super) const OWNER_HEADER: Kind<Option<String>> =
+    Kind { example: "none", parse: |text| unless_none(text, header_name) };
 
 pub(super) const ALLOW_ORIGIN: Kind<AllowOrigin> =
     Kind { example: "https://app.example.org", parse: allow_origin };
@@ -57,6 +61,8 @@ pub(super) const CHUNKS_PER_PART: Kind<Option<NonZeroU64>> =
 pub(super) const CONSUME_PARTIALS: Kind<bool> = Kind { example: "true", parse: truth };
 
 pub(super) const AUTO_MERGE: Kind<bool> = Kind { example: "true", parse: truth };
+
+pub(super) const INSTANT: Kind<bool> = Kind { example: "true", parse: truth };
 
 pub(super) const NAME_TEMPLATE: Kind<String> =
     Kind { example: "{stem}-{time}-{digest8}{ext}", parse: name_template };

@@ -58,6 +58,9 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Proxies whose word about a client is taken; empty for nobody's.
     pub behind_proxy: Vec<IpNet>,
+    /// The header, in lower case, in which those proxies name the owner of a request; `None` where
+    /// nobody is told apart. Implies that `behind_proxy` is not empty.
+    pub owner_header: Option<String>,
     /// Whose pages may read answers.
     pub allow_origin: AllowOrigin,
     /// Whether those pages may send cookies along. Implies that `allow_origin` is not `Any`.
@@ -76,6 +79,9 @@ pub struct Config {
     pub consume_partials: bool,
     /// Whether uploads of index clients are finished without being asked for.
     pub auto_merge: bool,
+    /// Whether files that are there already are finished without being sent. Implies that
+    /// `chunk_digest` is not `None`.
+    pub instant: bool,
     /// Name of a finished file: literal text and the placeholders `{stem}`, `{ext}`, `{time}`,
     /// `{digest}`, `{digest8}` and `{id}`, at least one of the last four; braces are balanced.
     pub name_template: String,
@@ -179,6 +185,7 @@ impl Config {
                 from.read_path_unless_none(typed.tls_key, file.tls_key, "server.key")?,
             )?,
             behind_proxy: read!(behind_proxy list, PROXIES),
+            owner_header: read!(owner_header, OWNER_HEADER),
             allow_origin: read!(allow_origin list, ALLOW_ORIGIN),
             cors_credentials: read!(cors_credentials, CORS_CREDENTIALS),
             no_page: read!(no_page, NO_PAGE),
@@ -188,6 +195,7 @@ impl Config {
             chunks_per_part: read!(chunks_per_part, CHUNKS_PER_PART),
             consume_partials: read!(consume_partials, CONSUME_PARTIALS),
             auto_merge: read!(auto_merge, AUTO_MERGE),
+            instant: read!(instant, INSTANT),
             name_template: read!(name_template, NAME_TEMPLATE),
             max_size: read!(max_size, MAX_SIZE),
             max_connections: read!(max_connections, MAX_CONNECTIONS),
@@ -220,6 +228,12 @@ impl Config {
         }
         if self.durability == Durability::Ack && self.chunk_digest == ChunkDigest::None {
             return Err(ConfigError::NothingToProve);
+        }
+        if self.instant && self.chunk_digest == ChunkDigest::None {
+            return Err(ConfigError::NothingToRecognise);
+        }
+        if self.owner_header.is_some() && self.behind_proxy.is_empty() {
+            return Err(ConfigError::OwnerByNobody);
         }
         if self.cors_credentials && self.allow_origin == AllowOrigin::Any {
             return Err(ConfigError::CredentialsForAnybody);

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::uri::Authority;
+use http::{HeaderName, uri::Authority};
 use ipnet::IpNet;
 
 /// Whose pages may read answers in a browser.
@@ -70,6 +70,12 @@ pub(super) fn proxies(text: &str) -> Result<Vec<IpNet>, String> {
         }
     }
     Ok(nets)
+}
+
+/// The name of a header, in lower case.
+pub(super) fn header_name(text: &str) -> Result<String, String> {
+    let name = HeaderName::from_bytes(text.as_bytes());
+    name.map(|name| name.as_str().to_owned()).map_err(|_| "is not the name of a header".to_owned())
 }
 
 /// One address is a network too.

@@ -87,6 +87,10 @@ impl Held {
         Ok(held)
     }
 
+    pub(super) fn holds(&self) -> &Holds {
+        &self.holds
+    }
+
     /// Its name.
     pub fn id(&self) -> &UploadId {
         &self.current.record.manifest().id
@@ -105,6 +109,11 @@ impl Held {
     /// Where bytes live.
     pub fn storage(&self) -> &dyn Storage {
         &**self.holds.storage()
+    }
+
+    /// Counts what became of it, beside what its facts tell.
+    pub fn count(&self, event: Event) {
+        self.holds.meter().upload(event);
     }
 
     /// What answers promise.
@@ -197,7 +206,9 @@ impl Held {
         flush: Flush,
     ) -> Result<(), HoldError> {
         let facts: Vec<Stamped> = facts.into_iter().map(|fact| Stamped { at, fact }).collect();
-        self.current = self.holds.state().commit(&self.current, &facts, flush)?;
+        let committed = self.holds.state().commit(&self.current, &facts, flush)?;
+        let before = std::mem::replace(&mut self.current, committed);
+        self.holds.content_changed(&before.record, self.record());
         for stamped in facts {
             match stamped.fact {
                 Fact::Finished { .. } => self.holds.meter().upload(Event::Finished),
@@ -260,12 +271,13 @@ impl Held {
         let Some(mut tail) = self.tail.take() else { return Ok(()) };
         let (chunk, part) = (tail.chunk, tail.part);
         let digest = tail.digest();
-        if digest.is_none() && self.durability() == Durability::Ack {
+        let superseded = self.record().chunks().get(chunk).map(|sealed| sealed.part);
+        let unprovable = digest.is_none() || superseded.is_some();
+        if unprovable && self.durability() == Durability::Ack {
             // Without a digest nobody can tell after a power loss whether the bytes are the right
-            // ones.
+            // ones; and bytes that were promised are given up only for bytes that are safe, too.
             self.sync_or_lose(&tail)?;
         }
-        let superseded = self.record().chunks().get(chunk).map(|sealed| sealed.part);
         let sealed = Fact::Sealed { chunk, length: tail.length, digest, part };
         if let Err(error) = self.commit(first.into_iter().chain([sealed]), Flush::Lazy) {
             self.tail = Some(tail);
@@ -443,7 +455,7 @@ impl Held {
     }
 
     /// A name for the new part of `chunk` that neither a sealed chunk nor the tail uses.
-    fn part_for(&self, chunk: ChunkIndex) -> PartId {
+    pub(super) fn part_for(&self, chunk: ChunkIndex) -> PartId {
         let mut part = free_part(self.record(), chunk);
         if self.tail.as_ref().is_some_and(|tail| tail.part == part) {
             part.generation = part.generation.saturating_add(1);

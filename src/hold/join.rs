@@ -55,6 +55,24 @@ impl Piece {
 }
 
 impl Held {
+    /// Brings `length` bytes of one part to their place in another: what the file system lets both
+    /// share, and copies of the rest.
+    pub fn bring(
+        &self,
+        (from, from_at): (PartId, u64),
+        (into, into_at): (PartId, u64),
+        length: u64,
+    ) -> Result<(), HoldError> {
+        let blob = self.storage().open_part(self.id(), from)?;
+        let target = self.storage().open_part(self.id(), into)?;
+        let mut piece = Piece { blob, at: from_at, length, reserved: false };
+        let mut at = into_at;
+        while piece.length > 0 {
+            at = at.saturating_add(piece.copy_into(&*target, at)?);
+        }
+        Ok(())
+    }
+
     /// The bytes of a complete upload from `from` on, where a piece ended, in order: those of as
     /// many files as may be open at once; none behind the end.
     pub fn pieces(&self, from: u64) -> Result<Vec<Piece>, HoldError> {

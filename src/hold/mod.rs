@@ -6,12 +6,14 @@
 
 mod attend;
 mod bracket;
+mod contents;
 mod held;
 mod join;
 mod reconcile;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::{
     collections::HashMap,
@@ -22,12 +24,14 @@ use std::{
 
 use tokio::time;
 
-pub use self::tail::hash_range;
+pub use self::tail::{copy_range, hash_range};
 pub use self::{
     attend::Attendance,
+    contents::Contents,
     held::{Hashing, Held},
     join::Piece,
     tail::Tail,
+    whole::WholeChunk,
 };
 use self::{attend::Attended, tail::free_part};
 use crate::{
@@ -62,6 +66,8 @@ pub struct HoldOptions {
     pub expire_after: Duration,
     /// How long a finished file is kept; `None` for ever.
     pub keep_finished: Option<Duration>,
+    /// Whether finished files are noted by what they are.
+    pub contents: Contents,
 }
 
 /// Why an upload could not be had, or changed.
@@ -272,6 +278,7 @@ impl Holds {
     /// Removes all bytes of an upload, also a file that appeared and was not written down.
     fn remove_files(&self, record: &Record) -> Result<(), HoldError> {
         let id = &record.manifest().id;
+        self.forget_content(record);
         if let Some(finished) = record.finished() {
             if !self.is_withdrawn(id)? {
                 self.storage.remove_finished(&finished.name)?;

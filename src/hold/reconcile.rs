@@ -6,12 +6,12 @@ use std::{collections::BTreeMap, io};
 use super::{
     HoldError,
     held::{Held, law},
-    tail::{Tail, copy_range, hash_range, open_for_append},
+    tail::{Tail, free_part, hash_range, open_for_append},
 };
 use crate::{
     durable::{Durability, Flush},
     storage::StoredPart,
-    upload::{ChunkIndex, Fact, FinalName, PartId, Phase, Record, Sha256Digest},
+    upload::{ChunkIndex, Fact, FinalName, Length, PROVEN, PartId, Phase, Record, Sha256Digest},
 };
 
 impl Held {
@@ -21,6 +21,7 @@ impl Held {
             return self.retire();
         }
         match self.record().phase() {
+            Phase::Finished if self.is_unproven() => return self.prove(),
             // Its folder stays until its digests are taken.
             Phase::Finished if self.lacks_digests() => return Ok(()),
             Phase::Finished | Phase::Expired | Phase::Terminated | Phase::Corrupt => {
@@ -80,6 +81,42 @@ impl Held {
         Err(error.into())
     }
 
+    /// Writes down that the file is visible, and where a finish waits for the disk, that no power
+    /// loss can take it.
+    pub fn commit_finished(
+        &mut self,
+        length: Length,
+        composite: Option<Sha256Digest>,
+    ) -> Result<(), HoldError> {
+        let finished = Fact::Finished { length, composite };
+        match self.durability().of_finish() {
+            Flush::Lazy => self.commit([finished], Flush::Lazy),
+            Flush::Durable => {
+                self.commit([finished, Fact::Verified { epoch: PROVEN }], Flush::Durable)
+            }
+        }
+    }
+
+    /// A finished file that a power loss may have taken bytes of.
+    fn is_unproven(&self) -> bool {
+        self.record().epoch() < self.trust_epoch()
+    }
+
+    /// Compares a finished file with its digests. What cannot be proven is never served again.
+    fn prove(&mut self) -> Result<(), HoldError> {
+        let Some(finished) = self.record().finished().cloned() else { return Ok(()) };
+        let size = self.storage().finished_size(&finished.name)?;
+        if size == Some(finished.length.get()) && self.is_as_sealed(&finished.name)? {
+            let epoch = self.trust_epoch();
+            self.commit([Fact::Verified { epoch }], Flush::Lazy)?;
+            return Ok(self.storage().remove_upload(self.id())?);
+        }
+        // Not removed: after a power loss nothing proves that the name is not another's.
+        let (id, name) = (self.id(), &finished.name);
+        tracing::error!(%id, %name, "a power loss took bytes of a finished file");
+        self.commit([Fact::Corrupt], Flush::Lazy)
+    }
+
     /// A finished upload whose bytes were joined, and not hashed yet.
     fn lacks_digests(&self) -> bool {
         let record = self.record();
@@ -104,8 +141,7 @@ impl Held {
             // upload's.
             (Some(size), Some(length)) if !unpublished && trusted && size == length.get() => {
                 self.storage().sync_finished(self.durability().of_finish())?;
-                let flush = self.durability().of_finish();
-                self.commit([Fact::Finished { length, composite }], flush)?;
+                self.commit_finished(length, composite)?;
                 Ok(self.storage().remove_upload(self.id())?)
             }
             (size, _) => {
@@ -221,7 +257,7 @@ impl Held {
     }
 
     /// Takes one chunk out. A part that ends with it is cut first, so that dead bytes are never
-    /// taken for a tail.
+    /// taken for a tail; bytes of it that were promised stay, wherever the rest of it is lost.
     fn drop_one(&mut self, chunk: ChunkIndex) -> Result<(), HoldError> {
         let Some(part) = self.record().chunks().get(chunk).map(|sealed| sealed.part) else {
             return Ok(());
@@ -232,14 +268,44 @@ impl Held {
             if record.chunks().iter().filter(|(_, sealed)| sealed.part == part).nth(1).is_none() {
                 self.storage().remove_part(self.id(), part)?;
             }
-        } else if record.last_in(part) == Some(chunk) {
+        } else {
+            let kept = self.promised_bytes(chunk, part)?;
             let place = self.record().place(chunk, part).map_err(law)?;
-            let blob = open_for_append(self.storage(), self.id(), part)?;
-            if let Some(blob) = blob.filter(|blob| blob.size().is_ok_and(|size| size > place)) {
-                blob.truncate(place)?;
+            if self.record().last_in(part) == Some(chunk) {
+                let end = place.saturating_add(kept);
+                let blob = open_for_append(self.storage(), self.id(), part)?;
+                if let Some(blob) = blob.filter(|blob| blob.size().is_ok_and(|size| size > end)) {
+                    blob.truncate(end)?;
+                }
+            } else if kept > 0 {
+                self.set_aside(chunk, (part, place), kept)?;
             }
         }
         self.commit([Fact::Dropped { chunk }], Flush::Lazy)
+    }
+
+    /// How many bytes of a chunk were promised before it was whole, and are there.
+    fn promised_bytes(&self, chunk: ChunkIndex, part: PartId) -> Result<u64, HoldError> {
+        let promised = self.record().promised_tail().filter(|(of, ..)| *of == chunk);
+        let Some((_, length, digest)) = promised else { return Ok(0) };
+        let place = self.record().place(chunk, part).map_err(law)?;
+        let Some(blob) = open_for_append(self.storage(), self.id(), part)? else { return Ok(0) };
+        let there = hash_range(&*blob, place, length).map(Sha256Digest::from);
+        Ok(if there.ok() == Some(digest) { length } else { 0 })
+    }
+
+    /// Copies promised bytes out of a part that goes on with other chunks, into one of their own:
+    /// there they are a tail.
+    fn set_aside(
+        &self,
+        chunk: ChunkIndex,
+        (part, place): (PartId, u64),
+        length: u64,
+    ) -> Result<(), HoldError> {
+        let own = free_part(self.record(), chunk);
+        self.storage().remove_part(self.id(), own)?;
+        self.storage().create_part(self.id(), own, self.durability().of_answer())?;
+        self.bring((part, place), (own, 0), length)
     }
 
     /// The bytes behind the prefix: in the part that the prefix ends in, or in a part of their own
@@ -309,23 +375,6 @@ impl Held {
             _ => 0,
         };
         Ok(blob.truncate(tail.base.saturating_add(kept))?)
-    }
-
-    /// Copies `length` bytes of one part into another.
-    pub fn copy(
-        &self,
-        (from, from_at): (PartId, u64),
-        (into, into_at): (PartId, u64),
-        length: u64,
-    ) -> Result<(), HoldError> {
-        let source = self.storage().open_part(self.id(), from)?;
-        let target = self.storage().open_part(self.id(), into)?;
-        target.reserve(into_at..into_at.saturating_add(length));
-        copy_range(&*source, from_at, length, |bytes, done| {
-            target.write_at(bytes, into_at.saturating_add(done))
-        })?;
-        target.write_back(into_at..into_at.saturating_add(length));
-        Ok(())
     }
 }
 

@@ -128,7 +128,7 @@ pub fn hash_range(blob: &dyn Blob, at: u64, length: u64) -> io::Result<Sha256> {
 }
 
 /// Hands `length` bytes of a blob from `at` on to `take`, with their distance from `at`.
-pub(super) fn copy_range(
+pub fn copy_range(
     blob: &dyn Blob,
     at: u64,
     length: u64,

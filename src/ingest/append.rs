@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    End, Ingest, IngestError, Source,
+    End, Ingest, IngestError, RESERVE_FROM, Source,
     check::{Bracket, Check, Verdict},
     pump::{self, Sink},
 };
@@ -17,9 +17,6 @@ use crate::{
         Stamped, Timestamp, UploadId,
     },
 };
-
-/// From this many announced bytes on disk space is asked for ahead.
-const RESERVE_FROM: u64 = 256 * 1024;
 
 /// A request to append.
 #[derive(Debug, Clone)]

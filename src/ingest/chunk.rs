@@ -7,7 +7,7 @@ use md5::Md5;
 use sha2::{Digest, Sha256};
 
 use super::{
-    End, Ingest, IngestError, LayoutMismatch, Source,
+    End, Ingest, IngestError, LayoutMismatch, RESERVE_FROM, Source,
     find::Found,
     pump::{self, Sink},
 };
@@ -155,6 +155,7 @@ impl Ingest {
             storage: self.holds.storage().clone(),
             staged: Stage(None),
             length: 0,
+            announced: source.announced().unwrap_or(0).min(limit),
             sha256: Sha256::new(),
             md5,
         };
@@ -187,6 +188,7 @@ impl Ingest {
         if committed.fate == ChunkFate::Stored {
             self.merger.absorb_soon(&committed.id);
             self.merger.part_changed(&committed.id);
+            self.merger.keep_pace(&committed.id, &committed.record).await;
         }
         Ok(committed)
     }
@@ -203,6 +205,10 @@ impl Ingest {
         // Whatever is wrong, whoever holds the upload will tell.
         let Ok(Found { id, look }) = found else { return Ok(None) };
         let record = look.current.record;
+        // What a power loss may have taken is looked at first, by whoever holds the upload.
+        if record.finished().is_none() && record.epoch() < self.holds.options().epoch {
+            return Ok(None);
+        }
         let Err(merging) = self.ensure_unmerged(&record) else { return Ok(None) };
         agreed_layout(&record, put.layout.as_ref())?;
         let stored = record.chunks().get(put.index);
@@ -251,6 +257,7 @@ impl Ingest {
             dialect: Dialect::Chunks,
             key: Some(key.clone()),
             concatenation: None,
+            owner: String::new(),
             created_at: self.now(),
             epoch: self.holds.options().epoch,
         }
@@ -418,6 +425,8 @@ struct ChunkSink {
     storage: Arc<dyn Storage>,
     staged: Stage,
     length: u64,
+    /// Bytes that are to come in all, as far as the client said so.
+    announced: u64,
     sha256: Sha256,
     md5: Option<Md5>,
 }
@@ -425,8 +434,13 @@ struct ChunkSink {
 impl Sink for ChunkSink {
     fn write(&mut self, bytes: &[u8]) -> Result<(), HoldError> {
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let at = self.length;
+        let (at, announced) = (self.length, self.announced);
         let staged = self.staged()?;
+        if at == 0 && announced >= RESERVE_FROM {
+            // Also so that no more is taken than that: XFS reserves up to as much again behind
+            // the end of a file that grows.
+            staged.reserve(0..announced);
+        }
         staged.write_at(bytes, at)?;
         staged.write_back(at..at.saturating_add(count));
         self.sha256.update(bytes);

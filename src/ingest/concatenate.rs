@@ -30,6 +30,8 @@ pub struct NewFinal {
     pub filename: Option<String>,
     /// The file's media type.
     pub media_type: Option<String>,
+    /// Whose it is; empty where nobody is told apart.
+    pub owner: String,
 }
 
 /// A new final upload.
@@ -60,6 +62,7 @@ impl Ingest {
             filename: new.filename,
             media_type: new.media_type,
             concatenation: Some(Concatenation::Final(new.parts)),
+            owner: new.owner,
         })?;
         let id = manifest.id.clone();
         let (held, origin) = self.holds.create(manifest).await?;

@@ -23,6 +23,8 @@ pub struct NewUpload {
     pub media_type: Option<String>,
     /// Present when it is joined with others, or is made of others.
     pub concatenation: Option<Concatenation>,
+    /// Whose it is; empty where nobody is told apart.
+    pub owner: String,
 }
 
 /// A new upload.
@@ -104,6 +106,7 @@ impl Ingest {
             dialect: Dialect::Tus,
             key: None,
             concatenation: new.concatenation,
+            owner: new.owner,
             created_at: self.now(),
             epoch: self.holds.options().epoch,
         })

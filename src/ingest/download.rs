@@ -30,10 +30,10 @@ pub struct Download {
 impl Ingest {
     /// Opens a finished file; `Unknown` for an upload that is not finished: nothing unfinished is
     /// ever served.
-    pub async fn download(&self, id: &UploadId) -> Result<Download, IngestError> {
-        let (holds, id) = (self.holds.clone(), id.clone());
+    pub async fn download(self: &Arc<Self>, id: &UploadId) -> Result<Download, IngestError> {
+        let record = self.status(id).await?.record;
+        let holds = self.holds.clone();
         blocking::run(move || {
-            let record = holds.look(&id)?.current.record;
             let finished = record.finished().cloned().ok_or(HoldError::Unknown)?;
             let blob = match holds.storage().open_finished(&finished.name) {
                 Ok(blob) => Arc::from(blob),

@@ -97,27 +97,38 @@ impl Ingest {
     /// The upload as it looks, without taking anything from anyone.
     pub async fn status(self: &Arc<Self>, id: &UploadId) -> Result<View, IngestError> {
         let (this, id) = (self.clone(), id.clone());
-        blocking::run(move || this.look(id)).await
+        self.proven(move || this.look(id.clone())).await
     }
 
     /// The same, for the upload that an index client means.
     pub async fn status_of(self: &Arc<Self>, key: ChunkKey) -> Result<View, IngestError> {
         let this = self.clone();
-        blocking::run(move || {
-            let found = this.find(&key)?;
-            this.look(found.id)
-        })
-        .await
+        self.proven(move || this.look(this.find(&key)?.id)).await
     }
 
     /// The same, for the upload that a chunk with this key belongs to.
     pub async fn status_for_chunk(self: &Arc<Self>, key: ChunkKey) -> Result<View, IngestError> {
         let this = self.clone();
-        blocking::run(move || {
-            let found = this.find_for_chunk(&key)?;
-            this.look(found.id)
-        })
-        .await
+        self.proven(move || this.look(this.find_for_chunk(&key)?.id)).await
+    }
+
+    /// What a look gives. A finished file that a power loss may have taken bytes of is compared with
+    /// its digests first, once.
+    async fn proven(
+        self: &Arc<Self>,
+        look: impl Fn() -> Result<View, IngestError> + Clone + Send + 'static,
+    ) -> Result<View, IngestError> {
+        let view = blocking::run(look.clone()).await?;
+        if !self.is_unproven(&view.record) {
+            return Ok(view);
+        }
+        drop(self.holds.take(&view.id, Manner::Asking).await?);
+        blocking::run(look).await
+    }
+
+    /// Is this a finished file that a power loss may have taken bytes of?
+    pub(super) fn is_unproven(&self, record: &Record) -> bool {
+        record.finished().is_some() && record.epoch() < self.holds.options().epoch
     }
 
     fn look(&self, id: UploadId) -> Result<View, IngestError> {

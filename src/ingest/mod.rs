@@ -10,7 +10,9 @@ mod concatenate;
 mod create;
 mod download;
 mod find;
+mod instant;
 mod look;
+mod offers;
 mod pump;
 mod source;
 
@@ -31,11 +33,13 @@ pub use self::{
     concatenate::{CreatedFinal, NewFinal},
     create::{Created, NewUpload},
     download::Download,
+    instant::{Claim, Proof},
     look::View,
+    offers::Offer,
     pump::End,
     source::{Broken, NoBytes, Source},
 };
-use self::{buffers::BufferPool, pump::Transfers};
+use self::{buffers::BufferPool, offers::Offers, pump::Transfers};
 use crate::{
     hold::Holds,
     merger::Merger,
@@ -48,6 +52,9 @@ pub use crate::{
     hold::{Attendance, Hashing, HoldError},
     merger::{MergeDemand, MergeError, MergeOutcome},
 };
+
+/// From this many announced bytes on disk space is asked for ahead.
+const RESERVE_FROM: u64 = 256 * 1024;
 
 /// Rules for what comes in.
 #[derive(Debug, Clone, Copy)]
@@ -156,6 +163,12 @@ pub enum IngestError {
     /// The upload is being merged.
     #[error("the upload is being merged")]
     Merging,
+    /// There is no such offer (any more).
+    #[error("no such offer is open")]
+    NoOffer,
+    /// The proof of an offer is wrong.
+    #[error("the proof is wrong")]
+    NotProven,
     /// The body ended in the middle.
     #[error(transparent)]
     Broken(#[from] Broken),
@@ -187,6 +200,7 @@ pub struct Ingest {
     merger: Arc<Merger>,
     options: IngestOptions,
     transfers: Transfers,
+    offers: Offers,
 }
 
 impl Ingest {
@@ -199,7 +213,8 @@ impl Ingest {
     ) -> Self {
         let pool = BufferPool::new(options.memory_budget);
         let writers = Arc::new(Semaphore::new(options.writers_max));
-        Self { holds, merger, options, transfers: Transfers { pool, writers, stop } }
+        let transfers = Transfers { pool, writers, stop };
+        Self { holds, merger, options, transfers, offers: Offers::new(offers::LIFETIME) }
     }
 
     /// Bytes of a chunk where the client does not say.

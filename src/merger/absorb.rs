@@ -9,14 +9,19 @@ use crate::{
 /// Was there something to do?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// One chunk moved.
-    Absorbed,
+    /// This chunk moved.
+    Absorbed(ChunkIndex),
     /// All of the contiguous prefix lies in one part, but for a tail.
     NothingToAbsorb,
 }
 
-/// Moves one chunk: copy, record, then remove what was copied. Dying in between leaves the chunk
-/// where the ledger says it is, and a copy behind the end that the next holder cuts off.
+/// Moves one chunk: share or copy, record, then remove where it was. Dying in between leaves the
+/// chunk where the ledger says it is, and its bytes once more behind the end, which the next holder
+/// cuts off.
+///
+/// Nothing is compared on the way. With `--verify-on-merge` all chunks are read before the last
+/// ones are absorbed, and sharing keeps what that found better than copying does: the file then has
+/// the very blocks that were read.
 pub(super) fn absorb_next(held: &mut Held) -> Result<Step, HoldError> {
     let Some(base) = base(held).filter(|base| !held.record().is_shared(*base)) else {
         return Ok(Step::NothingToAbsorb);
@@ -27,7 +32,7 @@ pub(super) fn absorb_next(held: &mut Held) -> Result<Step, HoldError> {
     }
     held.drop_empty_tail();
     held.all_or_doubt(|held| absorb(held, (chunk, part), base))?;
-    Ok(Step::Absorbed)
+    Ok(Step::Absorbed(chunk))
 }
 
 fn absorb(
@@ -38,7 +43,7 @@ fn absorb(
     let record = held.record();
     let length = record.chunks().get(chunk).map_or(0, |sealed| sealed.length);
     let (from, to) = (place(held, chunk, part)?, place(held, chunk, base)?);
-    held.copy((part, from), (base, to), length)?;
+    held.bring((part, from), (base, to), length)?;
     let flush = held.durability().of_answer();
     if flush == Flush::Durable {
         held.storage().open_part(held.id(), base)?.sync()?;

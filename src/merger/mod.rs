@@ -6,8 +6,10 @@
 //! concurrent requests join the merge that runs.
 
 mod absorb;
+mod background;
 mod concatenate;
 mod digest;
+mod duplicate;
 mod publish;
 #[cfg(test)]
 mod tests;
@@ -26,7 +28,11 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-pub use self::concatenate::{Concatenated, Readiness};
+use self::background::Absorbing;
+pub use self::{
+    concatenate::{Concatenated, Readiness},
+    duplicate::Duplicate,
+};
 use crate::{
     blocking,
     clock::Stopwatch,
@@ -38,6 +44,9 @@ use crate::{
         Sha256Digest, UploadId,
     },
 };
+
+/// Finished files that are read at the same time to become others, each as fast as the disk.
+const DUPLICATING_MAX: usize = 4;
 
 /// How finishing is done.
 #[derive(Debug, Clone)]
@@ -126,6 +135,9 @@ pub enum MergeError {
     /// It is a part of a file, and never becomes one by itself.
     #[error("a partial upload is not finished by itself")]
     Partial,
+    /// The finished file that was to be the source is gone, or not what it was.
+    #[error("the content is not held any more")]
+    ContentGone,
     /// The upload could not be had, or changed.
     #[error(transparent)]
     Hold(#[from] HoldError),
@@ -137,18 +149,19 @@ pub struct Merger {
     options: MergeOptions,
     tasks: TaskTracker,
     running: Mutex<HashMap<UploadId, watch::Receiver<()>>>,
-    absorbing: Mutex<HashSet<UploadId>>,
+    absorbing: Mutex<HashMap<UploadId, Absorbing>>,
     /// Final uploads, by the part that each waits for.
     waiting: Mutex<HashMap<UploadId, HashSet<UploadId>>>,
     digesting: Semaphore,
+    duplicating: Semaphore,
 }
 
 impl Merger {
     /// Background work is counted by `tasks`, which a stop waits for.
     pub fn new(holds: Arc<Holds>, options: MergeOptions, tasks: TaskTracker) -> Self {
         let (running, absorbing, waiting) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let digesting = Semaphore::new(1);
-        Self { holds, options, tasks, running, absorbing, waiting, digesting }
+        let (digesting, duplicating) = (Semaphore::new(1), Semaphore::new(DUPLICATING_MAX));
+        Self { holds, options, tasks, running, absorbing, waiting, digesting, duplicating }
     }
 
     /// Finishes a complete upload that is in hand: for the last byte of an offset client. Blocks.
@@ -242,40 +255,6 @@ impl Merger {
         self.running().contains_key(id)
     }
 
-    /// Absorbs what is contiguous, in the background, one part per hold.
-    pub fn absorb_soon(self: &Arc<Self>, id: &UploadId) {
-        // Who caps the chunks of a part wants them apart until the file is finished.
-        let capped = self.holds.options().chunks_per_part < u64::MAX;
-        if capped || !self.absorbing().insert(id.clone()) {
-            return;
-        }
-        let (this, id) = (self.clone(), id.clone());
-        self.tasks.spawn(async move {
-            if let Err(error) = this.absorb_prefix(&id).await {
-                this.absorbing().remove(&id);
-                tracing::debug!(%id, %error, "background absorb ended early");
-            }
-        });
-    }
-
-    async fn absorb_prefix(&self, id: &UploadId) -> Result<(), HoldError> {
-        loop {
-            let mut held = self.holds.take(id, Manner::Patient).await?;
-            let (step, held) = blocking::run(move || (absorb::absorb_next(&mut held), held)).await;
-            if step? == absorb::Step::NothingToAbsorb || self.tasks.is_closed() {
-                // Said while the upload is still held: whoever commits a chunk behind this starts
-                // the next round.
-                self.absorbing().remove(id);
-                drop(held);
-                return Ok(());
-            }
-        }
-    }
-
-    fn absorbing(&self) -> MutexGuard<'_, HashSet<UploadId>> {
-        self.absorbing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn waiting(&self) -> MutexGuard<'_, HashMap<UploadId, HashSet<UploadId>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -326,7 +305,7 @@ impl Merger {
         if let Some(finished) = held.record().finished() {
             return Ok(Some(MergeOutcome::AlreadyMerged(finished.clone())));
         }
-        while absorb::absorb_next(held)? == absorb::Step::Absorbed {
+        while let absorb::Step::Absorbed(_) = absorb::absorb_next(held)? {
             if held.is_wanted() {
                 return Ok(None);
             }

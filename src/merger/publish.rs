@@ -86,7 +86,7 @@ pub(super) fn publish(
     if options.verify == Verify::Everything && !joined {
         verify(held)?;
     }
-    while absorb_next(held)? == Step::Absorbed {}
+    while let Step::Absorbed(_) = absorb_next(held)? {}
     let (part, length) = trim(held)?;
     let flush = held.durability().of_finish();
     if flush == Flush::Durable {
@@ -96,7 +96,7 @@ pub(super) fn publish(
     let name = first_name(held, composite, options);
     held.all_or_doubt(|held| {
         appear(held, part, (name, form), flush)?;
-        Ok::<_, MergeError>(held.commit([Fact::Finished { length, composite }], flush)?)
+        Ok::<_, MergeError>(held.commit_finished(length, composite)?)
     })?;
     let finished = held.record().finished().cloned().ok_or(HoldError::Unknown)?;
     // The folder of joined bytes goes when their digests are taken.

@@ -1,5 +1,7 @@
 //! Finishing on request: once, whole, and never in anybody's way.
 
+mod absorbing;
+mod duplicate;
 mod finals;
 mod joining;
 

@@ -68,7 +68,9 @@ impl Proxies {
         Sight { client: told.client.unwrap_or(peer), public }
     }
 
-    fn have(&self, address: IpAddr) -> bool {
+    /// Is it the address of a proxy of ours?
+    pub fn have(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
         self.0.iter().any(|net| net.contains(&address))
     }
 

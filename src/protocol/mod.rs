@@ -10,6 +10,7 @@ pub mod cors;
 pub mod download;
 pub mod forwarded;
 pub mod headers;
+pub mod owner;
 pub mod page;
 pub mod problem;
 pub mod tus;
@@ -18,6 +19,7 @@ pub use address::{BasePath, Links, ParseAddressError, PublicUrl};
 pub use cors::{Cors, OriginPattern};
 pub use forwarded::Proxies;
 pub use headers::BodyLength;
+pub use owner::OwnerHeader;
 pub use page::Page;
 pub use problem::{DigestAlgorithm, Parameter, Problem};
 

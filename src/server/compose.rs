@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use http::header::InvalidHeaderName;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Front, StartError};
@@ -16,11 +17,11 @@ use crate::{
     clock::SystemClock,
     config::{self, Config},
     durable::Durability,
-    hold::{Hashing, HoldOptions, Holds},
+    hold::{Contents, Hashing, HoldOptions, Holds},
     ingest::{Ingest, IngestOptions},
     lock::{LedgerLocks, LedgerPath, Locks, ProcessLocks},
     merger::{MergeOptions, Merger, Partials, Verify},
-    protocol::{Cors, Links, OriginPattern, Page, Proxies, tus::Rules},
+    protocol::{Cors, Links, OriginPattern, OwnerHeader, Page, Proxies, tus::Rules},
     reaper::{Reaper, ReaperOptions, Unasked},
     service::{Finishing, Metrics, Pace, Service, ServiceOptions, TurnOptions},
     state::{
@@ -139,6 +140,7 @@ impl Options {
             chunks_per_part: config.chunks_per_part.map_or(u64::MAX, std::num::NonZeroU64::get),
             expire_after: config.expire_after,
             keep_finished: config.keep_finished,
+            contents: if config.instant { Contents::Noted } else { Contents::Unnoted },
         };
         let template: NameTemplate =
             config.name_template.parse().map_err(|error| setting("name-template", &error))?;
@@ -183,12 +185,26 @@ fn service_options(config: &Config) -> Result<ServiceOptions, StartError> {
         download_disabled: config.disable_download,
     };
     let (cors, proxies) = (cors(config)?, Proxies::new(config.behind_proxy.clone()));
+    let owner = config.owner_header.as_deref().map(str::parse).transpose();
+    let owner = owner.map_err(|error: InvalidHeaderName| setting("owner-header", &error))?;
+    let owner = owner.map(OwnerHeader::new).unwrap_or_default();
     let pace = Pace { idle_timeout: config.idle_timeout, min_rate: config.min_rate };
     let finishing = if config.auto_merge { Finishing::WhenComplete } else { Finishing::OnRequest };
     let turns = TurnOptions { per_address: config.max_uploads_per_ip, wait: config.queue_wait };
     let metrics = if config.no_metrics { Metrics::Hidden } else { Metrics::Shown };
     let shown = if config.no_page { Page::module() } else { Page::whole(&rules) };
-    Ok(ServiceOptions { rules, links, cors, proxies, page: shown, pace, finishing, turns, metrics })
+    Ok(ServiceOptions {
+        rules,
+        links,
+        cors,
+        proxies,
+        owner,
+        page: shown,
+        pace,
+        finishing,
+        turns,
+        metrics,
+    })
 }
 
 fn cors(config: &Config) -> Result<Cors, StartError> {

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use http::request::Parts;
 
 use super::Service;
-use crate::protocol::{Links, forwarded::Sight};
+use crate::protocol::{Links, Problem, forwarded::Sight};
 
 /// The address of the client, as far as it is known: the peer of the connection, or whom a proxy of
 /// ours names. An extension of the request, and in the log.
@@ -19,6 +19,10 @@ pub(super) struct Caller {
     peer: Option<IpAddr>,
     /// Links for one request, where a proxy told another address than ours.
     pub(super) links: Option<Arc<Links>>,
+    /// Whose request it is; empty where nobody is named.
+    owner: String,
+    /// A proxy of ours names somebody, and it cannot be told whom.
+    pub(super) nobody: Option<Problem>,
 }
 
 impl Service {
@@ -26,14 +30,25 @@ impl Service {
     /// taken.
     #[must_use]
     pub fn for_peer(mut self, peer: IpAddr) -> Self {
-        self.1 = Caller { peer: Some(peer), links: None };
+        self.1 = Caller { peer: Some(peer), ..Caller::default() };
         self
+    }
+
+    /// Whose request it is, by the word of a proxy of ours; empty where nobody is named.
+    pub(super) fn owner(&self) -> &str {
+        &self.1.owner
     }
 
     /// Learns from the head who asks.
     pub(super) fn meet(&mut self, parts: &mut Parts) -> Option<IpAddr> {
-        let options = &self.0.options;
-        let Sight { client, public } = options.proxies.look(self.1.peer?, &parts.headers);
+        let (options, peer) = (&self.0.options, self.1.peer?);
+        let Sight { client, public } = options.proxies.look(peer, &parts.headers);
+        if options.proxies.have(peer) {
+            match options.owner.read(&parts.headers) {
+                Ok(owner) => self.1.owner = owner,
+                Err(problem) => self.1.nobody = Some(problem),
+            }
+        }
         self.1.links = public.map(|public| Arc::new(options.links.behind(public)));
         parts.extensions.insert(ClientAddress(client));
         Some(client)

@@ -26,16 +26,13 @@ use crate::{
         },
         tus,
     },
-    upload::{ChunkIndex, ChunkKey, Dialect, Length, Record, UploadHash},
+    upload::{ChunkIndex, ChunkKey, Dialect, Finished, Length, Record, UploadHash, UploadId},
 };
-
-/// Nobody is told apart until there are accounts.
-const OWNER: &str = "";
 
 /// How long the chunk that completes a file waits for the file.
 const AUTO_MERGE_WAIT: Duration = Duration::from_secs(2);
 
-type Outcome = Result<Answer, Refusal>;
+pub(super) type Outcome = Result<Answer, Refusal>;
 
 impl Service {
     pub(super) async fn chunks(
@@ -51,6 +48,7 @@ impl Service {
             Ok(Route::Upload) => self.upload(parts, length, body).await,
             Ok(Route::Status) => self.status(parts).await,
             Ok(Route::Init) => self.init(parts, length, body).await,
+            Ok(Route::Instant) => self.instant(parts, length, body).await,
             Ok(Route::Merge) => self.merge(parts, length, body).await,
             Ok(Route::Delete) => self.delete(parts).await,
             Err(problem) => Err(problem.into()),
@@ -96,7 +94,7 @@ impl Service {
         self.check_size(Some(init.size))?;
         let mut random = [0; 20];
         getrandom::fill(&mut random).map_err(|error| HoldError::Io(error.into()))?;
-        let key = init.name(|| UploadHash::from_random(random)).key(OWNER);
+        let key = init.name(|| UploadHash::from_random(random)).key(self.owner());
         let found = known(self.ingest().status_for_chunk(key.clone()).await)?;
         let (view, begun) = match found {
             Some(view) => (view, Begun::There),
@@ -108,6 +106,7 @@ impl Service {
         let mut status = self.status_as(&view, IndexFormat::List);
         if let Some(digests) = &init.chunks {
             status = status.compared(&view.record, digests);
+            status.instant = self.offer(parts, &view, digests).await;
         }
         Ok(status.begun(begun, self.links()))
     }
@@ -160,7 +159,7 @@ impl Service {
     ) -> Result<(ChunkUpload, ChunkPut), Refusal> {
         let upload = ChunkUpload::decode(params, &parts.headers)?;
         self.check_size(upload.size)?;
-        let key = upload.name.key(OWNER);
+        let key = upload.name.key(self.owner());
         let found = known(self.ingest().status_for_chunk(key.clone()).await)?;
         if found.as_ref().is_some_and(|view| view.record.manifest().parts().is_some()) {
             return Err(Problem::FinalUpload.into());
@@ -234,7 +233,7 @@ impl Service {
 
     async fn merge(&self, parts: &Parts, length: BodyLength, body: &mut RequestBody) -> Outcome {
         let merge = Merge::decode(&collect_json(parts, length, body).await?)?;
-        let key = merge.name.key(OWNER);
+        let key = merge.name.key(self.owner());
         let view = self.ingest().status_of(key).await.map_err(plain)?;
         merge.fits(view.record.layout())?;
         let digest = merge.digest.map(|digest| (digest, merge.form));
@@ -245,22 +244,33 @@ impl Service {
             Some(wait) => self.ingest().merge_within(&view.record, demand, wait).await,
         };
         match merged {
-            Ok(MergeOutcome::Merged(finished)) => {
-                let merged = Merged::of(&id, &finished, self.links());
-                Ok(merged.response(answer::MergeOutcome::Created))
-            }
-            Ok(MergeOutcome::AlreadyMerged(finished)) => {
-                let merged = Merged::of(&id, &finished, self.links());
-                Ok(merged.response(answer::MergeOutcome::Found))
-            }
-            Ok(MergeOutcome::Running) if patience.is_some() => {
-                Ok(answer::merging_as_preferred(&id, self.links()))
-            }
-            Ok(MergeOutcome::Running) => Ok(answer::merging(&id, self.links())),
+            Ok(outcome) => Ok(self.merged(&id, outcome, patience)),
             Err(error) => {
                 let view = self.ingest().status(&id).await.ok();
                 Err(merge_problem(error, view.as_ref().map(|view| &*view.record)).into())
             }
+        }
+    }
+
+    /// What a client that waits so long is told of a finish.
+    pub(super) fn merged(
+        &self,
+        id: &UploadId,
+        outcome: MergeOutcome,
+        patience: Option<Duration>,
+    ) -> Answer {
+        let merged = |finished: &Finished| Merged::of(id, finished, self.links());
+        match outcome {
+            MergeOutcome::Merged(finished) => {
+                merged(&finished).response(answer::MergeOutcome::Created)
+            }
+            MergeOutcome::AlreadyMerged(finished) => {
+                merged(&finished).response(answer::MergeOutcome::Found)
+            }
+            MergeOutcome::Running if patience.is_some() => {
+                answer::merging_as_preferred(id, self.links())
+            }
+            MergeOutcome::Running => answer::merging(id, self.links()),
         }
     }
 
@@ -282,18 +292,18 @@ impl Service {
         fields: &[(String, String)],
     ) -> Option<Attendance> {
         let params = params.clone().with_form(fields.to_vec()).ok()?;
-        let key = Named::decode(&params).ok()?.key(OWNER);
+        let key = Named::decode(&params).ok()?.key(self.owner());
         let view = self.ingest().status_for_chunk(key).await.ok()?;
         Some(self.ingest().attend(&view.id))
     }
 
     async fn find(&self, name: &Named) -> Result<Option<View>, Refusal> {
-        known(self.ingest().status_of(name.key(OWNER)).await)
+        known(self.ingest().status_of(name.key(self.owner())).await)
     }
 }
 
 /// In this dialect an upload that is unknown or expired is no error but the beginning.
-fn known(view: Result<View, IngestError>) -> Result<Option<View>, Refusal> {
+pub(super) fn known(view: Result<View, IngestError>) -> Result<Option<View>, Refusal> {
     match view.map_err(plain) {
         Ok(view) => Ok(Some(view)),
         Err(Refusal::Problem(Problem::UnknownUpload | Problem::Gone)) => Ok(None),
@@ -301,7 +311,7 @@ fn known(view: Result<View, IngestError>) -> Result<Option<View>, Refusal> {
     }
 }
 
-async fn collect_json(
+pub(super) async fn collect_json(
     parts: &Parts,
     length: BodyLength,
     body: &mut RequestBody,
@@ -315,6 +325,6 @@ fn md5_wanted(put: &ChunkPut) -> Hashing {
     if put.expected.md5.is_some() { Hashing::Sha256 } else { Hashing::Off }
 }
 
-fn plain(error: IngestError) -> Refusal {
+pub(super) fn plain(error: IngestError) -> Refusal {
     refuse(error, ChunkIndex::ZERO)
 }

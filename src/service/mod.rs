@@ -4,6 +4,7 @@ mod about;
 mod body;
 mod caller;
 mod chunks;
+mod instant;
 mod multipart;
 mod refusal;
 mod response;
@@ -28,7 +29,7 @@ use self::{body::RequestBody, caller::Caller, refusal::Refusal, response::render
 use crate::{
     ingest::{Broken, Ingest},
     protocol::{
-        BodyLength, Cors, Links, Page, Problem, Proxies,
+        BodyLength, Cors, Links, OwnerHeader, Page, Problem, Proxies,
         chunks::route,
         tus::{Rules, decode},
     },
@@ -47,6 +48,8 @@ pub struct ServiceOptions {
     pub cors: Cors,
     /// Whose word about a client is taken; it needs [`Service::for_peer`].
     pub proxies: Proxies,
+    /// In which header they name the owner of a request.
+    pub owner: OwnerHeader,
     /// What browsers are served beside the dialects.
     pub page: Page,
     /// How long a body may make us wait.
@@ -201,6 +204,9 @@ impl Service {
         length: BodyLength,
         body: &mut RequestBody,
     ) -> Result<Response<ResponseBody>, Refusal> {
+        if let Some(problem) = &self.1.nobody {
+            return Ok(self.refusal_of_head(parts, problem));
+        }
         let path = parts.uri.path();
         if let Some(request) = decode(parts, length, self.rules()) {
             return self.tus(request, &parts.headers, body).await;
@@ -209,7 +215,7 @@ impl Service {
         if let Some(answer) = self.0.options.cors.preflight(parts) {
             return Ok(render(answer));
         }
-        if let Some(route) = route(&parts.method, path, self.rules().deleting()) {
+        if let Some(route) = route(&parts.method, path, self.served()) {
             return self.chunks(route, parts, length, body).await.map(render);
         }
         if let Some(answer) = self.0.options.page.answer(parts) {
@@ -222,7 +228,7 @@ impl Service {
         let path = parts.uri.path();
         let spoken = if self.rules().base.strip(path).is_some() {
             Spoken::Tus
-        } else if route(&parts.method, path, self.rules().deleting()).is_some() {
+        } else if route(&parts.method, path, self.served()).is_some() {
             Spoken::Chunks
         } else {
             Spoken::Other

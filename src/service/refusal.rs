@@ -131,6 +131,8 @@ fn problem(error: IngestError, index: ChunkIndex) -> Problem {
         }
         IngestError::Finished => Problem::ChunkConflict,
         IngestError::Merging => Problem::Merging,
+        IngestError::NoOffer => Problem::OfferGone,
+        IngestError::NotProven => Problem::PossessionNotProven,
         IngestError::Broken(_) => Problem::MalformedBody,
         IngestError::Stopping => Problem::ShuttingDown,
     }
@@ -165,6 +167,7 @@ pub(super) fn merge_problem(error: MergeError, record: Option<&Record>) -> Probl
             name: Parameter::Chunks,
             why: "it must list one digest for each chunk",
         },
+        MergeError::ContentGone => Problem::OfferGone,
         MergeError::Partial => Problem::PartialUpload,
         MergeError::Hold(error) => hold_problem(&error),
     }

@@ -9,7 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Finishing, Metrics, Pace, ResponseBody, Service, ServiceOptions, TurnOptions};
 use crate::{
-    protocol::{Cors, Links, Page, Proxies, tus::Rules},
+    protocol::{Cors, Links, OwnerHeader, Page, Proxies, tus::Rules},
     storage::{Failure, Operation},
     testing::{Bench, content},
     upload::UploadId,
@@ -23,6 +23,7 @@ fn options() -> ServiceOptions {
         links: Links::default(),
         cors: Cors::default(),
         proxies: Proxies::default(),
+        owner: OwnerHeader::default(),
         page: Page::default(),
         pace: PACE,
         finishing: Finishing::OnRequest,

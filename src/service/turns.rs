@@ -161,7 +161,7 @@ impl Drop for Counted<'_> {
 
 /// Whom an address stands for: of IPv6 its network of 64 bits, of which every host has all
 /// addresses.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {

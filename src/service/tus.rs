@@ -75,6 +75,7 @@ impl Service {
             metadata: metadata.verbatim,
             filename: metadata.filename,
             media_type: metadata.media_type,
+            owner: self.owner().to_owned(),
         };
         let created = self.ingest().concatenate(new).await.map_err(plain)?;
         let location = self.links().upload(&created.id);
@@ -103,6 +104,7 @@ impl Service {
             filename: metadata.filename,
             media_type: metadata.media_type,
             concatenation,
+            owner: self.owner().to_owned(),
         };
         let created = self.ingest().create(new, creation.checksum, body).await.map_err(plain)?;
         let location = self.links().upload(&created.id);

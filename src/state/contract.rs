@@ -6,8 +6,9 @@ use super::{Listed, Shard, State, StateError, Versioned};
 use crate::{
     durable::Flush,
     upload::{
-        ChunkIndex, ChunkSize, Dialect, DigestForm, Fact, FinalName, Layout, Length, Manifest,
-        Offset, PartId, Phase, Record, Sha256Digest, Stamped, Timestamp, UploadId,
+        ChunkCount, ChunkIndex, ChunkSize, Content, ContentKey, Dialect, DigestForm, Fact,
+        FinalName, IdSecret, Layout, Length, Manifest, Offset, PartId, Phase, Record, Sha256Digest,
+        Stamped, Timestamp, UploadId,
     },
 };
 
@@ -40,6 +41,7 @@ macro_rules! contract {
             keeps_its_secret
             cools_down_without_forgetting
             lets_one_of_many_commit
+            notes_who_holds_a_content
         }
     };
 }
@@ -63,6 +65,7 @@ pub(crate) fn manifest(id: &UploadId, length: Option<u64>) -> Manifest {
         dialect: Dialect::Tus,
         key: None,
         concatenation: None,
+        owner: String::new(),
         created_at: CREATED,
         epoch: 3,
     }
@@ -121,6 +124,44 @@ pub(crate) fn live(state: &dyn State, manifest: Manifest, life: &[Vec<Stamped>])
         states.push(state.commit(held, commit, Flush::Lazy).unwrap());
     }
     states
+}
+
+fn content_key(text: &[u8]) -> ContentKey {
+    IdSecret::new([1; 32]).content(&Content {
+        owner: "me".to_owned(),
+        length: Length::new(10).unwrap(),
+        chunk_size: ChunkSize::new(4).unwrap(),
+        total: ChunkCount::new(3).unwrap(),
+        composite: Sha256Digest::of(text),
+    })
+}
+
+pub(crate) fn notes_who_holds_a_content(place: &dyn Place) {
+    let (state, content, other) = (place.open(), content_key(b"one"), content_key(b"other"));
+    let ids = ["0a", "0b", "0c", "0d", "0e"].map(id);
+    let is = |holders: &[usize]| {
+        let expected: Vec<_> = holders.iter().map(|at| ids[*at].clone()).collect();
+        assert_eq!(place.open().holders(&content).unwrap(), expected);
+    };
+    is(&[]);
+    state.drop_holder(&content, &ids[0]).unwrap();
+    for at in [0, 1, 0] {
+        state.note_holder(&content, &ids[at]).unwrap();
+    }
+    state.note_holder(&other, &ids[2]).unwrap();
+    is(&[0, 1]);
+    for at in [2, 3, 4] {
+        state.note_holder(&content, &ids[at]).unwrap();
+    }
+    is(&[4, 3, 2, 0]);
+    state.drop_holder(&content, &ids[3]).unwrap();
+    state.drop_holder(&content, &ids[1]).unwrap();
+    is(&[4, 2, 0]);
+    for at in [0, 2, 4] {
+        state.drop_holder(&content, &ids[at]).unwrap();
+    }
+    is(&[]);
+    assert_eq!(state.holders(&other).unwrap(), [ids[2].clone()]);
 }
 
 pub(crate) fn creates_once(place: &dyn Place) {

@@ -8,7 +8,7 @@ use std::{
 use super::{Listed, Shard, State, StateError, Version, Versioned};
 use crate::{
     durable::Flush,
-    upload::{IdSecret, Manifest, Record, Stamped, Timestamp, UploadId},
+    upload::{ContentKey, IdSecret, Manifest, Record, Stamped, Timestamp, UploadId},
 };
 
 /// Keeps facts in memory under the same contract as [`LocalState`](super::LocalState). Clones share
@@ -23,6 +23,7 @@ pub struct MemoryState {
 #[derive(Debug, Default)]
 struct Uploads {
     by_id: BTreeMap<UploadId, Held>,
+    holders: BTreeMap<ContentKey, Vec<UploadId>>,
     /// Ledgers begun so far.
     begun: u64,
 }
@@ -103,6 +104,26 @@ impl State for MemoryState {
         let uploads = self.uploads();
         let inside = uploads.by_id.iter().filter(|(id, _)| id.shard() == folder);
         Ok(inside.map(|(id, held)| Listed { id: id.clone(), changed: held.changed }).collect())
+    }
+
+    fn note_holder(&self, content: &ContentKey, id: &UploadId) -> Result<(), StateError> {
+        let mut uploads = self.uploads();
+        let holders = uploads.holders.entry(content.clone()).or_default();
+        *holders = super::with_holder(std::mem::take(holders), id);
+        Ok(())
+    }
+
+    fn holders(&self, content: &ContentKey) -> Result<Vec<UploadId>, StateError> {
+        Ok(self.uploads().holders.get(content).cloned().unwrap_or_default())
+    }
+
+    fn drop_holder(&self, content: &ContentKey, id: &UploadId) -> Result<(), StateError> {
+        let mut uploads = self.uploads();
+        if let Some(holders) = uploads.holders.get_mut(content) {
+            holders.retain(|other| other != id);
+        }
+        uploads.holders.retain(|_, holders| !holders.is_empty());
+        Ok(())
     }
 
     fn cool_down(&self) {}

@@ -19,7 +19,7 @@ use std::{
 
 use crate::{
     durable::Flush,
-    upload::{IdSecret, LawError, Manifest, Record, Stamped, Timestamp, UploadId},
+    upload::{ContentKey, IdSecret, LawError, Manifest, Record, Stamped, Timestamp, UploadId},
 };
 
 pub use local::LocalState;
@@ -130,8 +130,30 @@ pub trait State: Debug + Send + Sync + 'static {
     /// All ledgers of a shard, in no order; none is opened.
     fn list(&self, shard: Shard) -> Result<Vec<Listed>, StateError>;
 
+    /// Notes that an upload holds a content, before others that hold it too. Of a few at most it is
+    /// remembered; what is noted may be lost with the power. See [`State::holders`].
+    fn note_holder(&self, content: &ContentKey, id: &UploadId) -> Result<(), StateError>;
+
+    /// Uploads that were noted to hold a content, the last one first. A hint, to be compared with
+    /// their ledgers: none where the note was lost or damaged, and some may be gone.
+    fn holders(&self, content: &ContentKey) -> Result<Vec<UploadId>, StateError>;
+
+    /// Forgets that an upload holds a content; no error if it was not noted.
+    fn drop_holder(&self, content: &ContentKey, id: &UploadId) -> Result<(), StateError>;
+
     /// Lets go of descriptors and records that nobody asked for since the last call.
     fn cool_down(&self);
+}
+
+/// Uploads that are noted for one content at most: enough for it to stay known when some go.
+const HOLDERS_MAX: usize = 4;
+
+/// The list of holders with `id` in front.
+fn with_holder(mut holders: Vec<UploadId>, id: &UploadId) -> Vec<UploadId> {
+    holders.retain(|other| other != id);
+    holders.insert(0, id.clone());
+    holders.truncate(HOLDERS_MAX);
+    holders
 }
 
 /// The record with all `facts` added, or the law's first objection.

@@ -94,6 +94,8 @@ pub enum Event {
     Finished,
     /// Its time was over before that.
     Expired,
+    /// Its file was here already, and became visible without being sent.
+    Instant,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -153,7 +155,7 @@ impl Inner {
         registry.register("requests", help, self.requests.clone());
         let help = "Bytes of request bodies that were read";
         registry.register_with_unit("received", help, Unit::Bytes, self.received.clone());
-        let help = "Uploads that were begun, that became files, that expired";
+        let help = "Uploads that were begun, that became files, that expired, that were not sent";
         registry.register("uploads", help, self.uploads.clone());
         let help = "Merges of numbered chunks, and how long they took";
         registry.register_with_unit("merge", help, Unit::Seconds, self.merges.clone());
@@ -232,7 +234,8 @@ words!(Spoken: Tus "tus", Chunks "chunks", Other "other");
 words!(Asked: Get "GET", Head "HEAD", Post "POST", Put "PUT", Patch "PATCH", Delete "DELETE",
     Options "OPTIONS", Other "other");
 words!(Class: Success "2xx", Redirection "3xx", ClientError "4xx", ServerError "5xx", None "none");
-words!(Event: Begun "begun", Finished "finished", Expired "expired");
+words!(Event: Begun "begun", Finished "finished", Expired "expired",
+    Instant "instant");
 words!(MergeEnd: Merged "merged", Refused "refused");
 
 impl From<&Method> for Asked {

@@ -1,8 +1,10 @@
 //! A bench for the rooms that move bytes: everything but the socket, over stores that fail on
 //! demand.
 
+mod crash_points;
 mod script;
 mod state;
+mod trace;
 
 use std::{
     path::{Path, PathBuf},
@@ -21,7 +23,7 @@ pub(crate) use self::{
 use crate::{
     clock::{Clock, ManualClock, SystemClock},
     durable::Durability,
-    hold::{Hashing, HoldOptions, Holds},
+    hold::{Contents, Hashing, HoldOptions, Holds},
     ingest::{
         Append, Appended, ChunkFate, ChunkPut, Created, ExpectedDigests, Ingest, IngestError,
         IngestOptions, NewUpload, NoBytes, View,
@@ -48,6 +50,7 @@ pub(crate) struct Setup {
     pub(crate) epoch: u64,
     pub(crate) expire_after: Duration,
     pub(crate) keep_finished: Option<Duration>,
+    pub(crate) contents: Contents,
     pub(crate) patience: Duration,
     pub(crate) partials: Partials,
 }
@@ -64,6 +67,7 @@ impl Default for Setup {
             epoch: 0,
             expire_after: Duration::from_hours(1),
             keep_finished: None,
+            contents: Contents::Unnoted,
             patience: Duration::from_secs(3),
             partials: Partials::Keep,
         }
@@ -216,12 +220,23 @@ impl House {
                 }
             };
         let state = Arc::new(FaultState::new(state, ledgers.clone()));
+        Self::over(state, storage, files, (setup, clock))
+    }
+
+    /// On any disk.
+    fn over(
+        state: Arc<dyn State>,
+        storage: Arc<dyn Storage>,
+        files: Arc<dyn ProcessLocks>,
+        (setup, clock): (&Setup, &ManualClock),
+    ) -> Self {
         let options = HoldOptions {
             durability: setup.durability,
             epoch: setup.epoch,
             chunks_per_part: setup.chunks_per_part,
             expire_after: setup.expire_after,
             keep_finished: setup.keep_finished,
+            contents: setup.contents,
         };
         let locks = (Locks::new(setup.patience), files);
         let holds = Holds::new(state, storage, locks, Arc::new(clock.clone()), options);
@@ -268,7 +283,8 @@ impl House {
     pub(crate) async fn try_create(&self, length: Option<u64>) -> Result<UploadId, IngestError> {
         let length = length.map(|length| Length::new(length).unwrap());
         let (metadata, filename) = (String::new(), Some("world.txt".to_owned()));
-        let new = NewUpload { length, metadata, filename, media_type: None, concatenation: None };
+        let (media_type, concatenation, owner) = (None, None, String::new());
+        let new = NewUpload { length, metadata, filename, media_type, concatenation, owner };
         let created = self.ingest.create(new, ChecksumDemand::Nothing, &mut NoBytes).await?;
         match created.appended.failure {
             Some(error) => Err(error),

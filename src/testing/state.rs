@@ -10,7 +10,7 @@ use crate::{
     durable::Flush,
     state::{Listed, Shard, State, StateError, Versioned},
     storage::{Failure, Faults},
-    upload::{IdSecret, Manifest, Stamped, UploadId},
+    upload::{ContentKey, IdSecret, Manifest, Stamped, UploadId},
 };
 
 /// Makes changes of ledgers fail: those that create, commit and forget, counted together.
@@ -127,6 +127,19 @@ impl State for FaultState {
 
     fn list(&self, shard: Shard) -> Result<Vec<Listed>, StateError> {
         self.inner.list(shard)
+    }
+
+    fn note_holder(&self, content: &ContentKey, id: &UploadId) -> Result<(), StateError> {
+        self.faults.enter()?;
+        self.inner.note_holder(content, id)
+    }
+
+    fn holders(&self, content: &ContentKey) -> Result<Vec<UploadId>, StateError> {
+        self.inner.holders(content)
+    }
+
+    fn drop_holder(&self, content: &ContentKey, id: &UploadId) -> Result<(), StateError> {
+        self.inner.drop_holder(content, id)
     }
 
     fn cool_down(&self) {

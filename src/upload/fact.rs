@@ -9,6 +9,9 @@ use super::{
     units::{ChunkIndex, Length, Offset},
 };
 
+/// The epoch of a finished file that no power loss can take.
+pub const PROVEN: u64 = u64::MAX;
+
 /// One change of an upload. The record applies it; the ledger keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
@@ -80,7 +83,7 @@ pub enum Fact {
     /// Bytes arrived that no other fact tells of; keeps the upload from expiring.
     Touched,
     /// All bytes were compared with their digests after the page cache had been lost for the
-    /// `epoch`-th time.
+    /// `epoch`-th time; or, with [`PROVEN`], they and the file's name are on the disk.
     Verified {
         /// The trust epoch that the upload has reached.
         epoch: u64,

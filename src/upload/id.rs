@@ -5,7 +5,11 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::key::{ChunkKey, UploadHash};
+use super::{
+    content::{Content, ContentKey},
+    key::{ChunkKey, UploadHash},
+    units::ChunkIndex,
+};
 
 /// The name of one upload and the last segment of its URL: 32 lower-case hex digits (16 random
 /// bytes) where the server chose it freely, 48 where it is derived from a [`ChunkKey`] under the
@@ -100,6 +104,27 @@ impl IdSecret {
     pub fn family(&self, owner: &str, hash: &UploadHash) -> String {
         let digest = self.digest(&[b"family", owner.as_bytes(), hash.bytes()]);
         hex(&digest).chars().take(FAMILY_DIGITS).collect()
+    }
+
+    /// The name of a content in the index.
+    pub fn content(&self, content: &Content) -> ContentKey {
+        ContentKey::new(hex(&self.content_digest(b"content", content)))
+    }
+
+    /// The chunk by which a client proves that it has a content: always the same one, which nobody
+    /// can tell before. Were it another one at each time, whoever has any chunk could ask until it
+    /// is the one.
+    pub fn sample(&self, content: &Content) -> ChunkIndex {
+        let digest = self.content_digest(b"sample", content);
+        let (number, _) = digest.split_first_chunk().expect("a digest has more than 8 bytes");
+        let number = u64::from_be_bytes(*number).checked_rem(content.total.get());
+        number.and_then(|k| ChunkIndex::new(k).ok()).unwrap_or_default()
+    }
+
+    fn content_digest(&self, what: &[u8], content: &Content) -> [u8; 32] {
+        let Content { owner, length, chunk_size, total, composite } = content;
+        let numbers = [length.get(), chunk_size.get(), total.get()].map(u64::to_be_bytes).concat();
+        self.digest(&[what, owner.as_bytes(), &numbers, composite.bytes()])
     }
 
     /// A keyed digest whose parts are length-prefixed, so that no two lists of parts collide.

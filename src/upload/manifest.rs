@@ -40,6 +40,9 @@ pub struct Manifest {
     /// Present when it is joined with others, or is made of others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concatenation: Option<Concatenation>,
+    /// Whose it is, where no key tells that; empty while nobody is told apart.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner: String,
     /// When it was begun.
     pub created_at: Timestamp,
     /// How far the page cache had been lost and found again when it was begun (design: trust
@@ -51,6 +54,11 @@ impl Manifest {
     /// Bytes for a final upload, never a file by itself?
     pub const fn is_partial(&self) -> bool {
         matches!(self.concatenation, Some(Concatenation::Partial))
+    }
+
+    /// Whose it is; empty while nobody is told apart.
+    pub fn owner(&self) -> &str {
+        self.key.as_ref().map_or(&self.owner, |key| &key.owner)
     }
 
     /// What a final upload is made of; `None` for every other upload.

@@ -4,6 +4,7 @@
 mod checksum;
 mod chunk_table;
 mod concatenation;
+mod content;
 mod digest;
 mod fact;
 mod id;
@@ -22,10 +23,11 @@ mod units;
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumDemand, NotAChecksum, RunningChecksum};
 pub use chunk_table::{ChunkTable, SealedChunk};
 pub use concatenation::{Concatenation, Parts};
+pub use content::{Content, ContentKey};
 pub use digest::{
     CompositeDigest, CompositeMatch, CompositeMismatch, DigestForm, ParseDigestError, Sha256Digest,
 };
-pub use fact::{Fact, Stamped};
+pub use fact::{Fact, PROVEN, Stamped};
 pub use id::{IdSecret, ParseIdError, UploadId};
 pub use key::{ChunkKey, ParseHashError, UploadHash};
 pub use layout::{Layout, LayoutError};

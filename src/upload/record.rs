@@ -157,7 +157,8 @@ impl Record {
         self.epoch
     }
 
-    /// The promised bytes of the unsealed chunk: which chunk, how many, their digest.
+    /// The bytes of a chunk that were promised last, before it was whole: which chunk, how many,
+    /// their digest.
     pub const fn promised_tail(&self) -> Option<(ChunkIndex, u64, Sha256Digest)> {
         self.tail
     }
@@ -335,10 +336,8 @@ impl Record {
             return Err(LawError::ChunkLength { chunk, expected, actual: sealed.length });
         }
         self.place(chunk, sealed.part)?;
+        // A promised tail stays known: it outlives the chunk where a power loss takes only the rest.
         self.chunks.insert(chunk, sealed);
-        if self.tail.is_some_and(|(tail, ..)| tail == chunk) {
-            self.tail = None;
-        }
         self.settle()
     }
 

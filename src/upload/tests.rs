@@ -321,6 +321,19 @@ fn part_names_are_read_as_they_are_written() {
     }
 }
 
+#[test]
+fn a_manifest_without_an_owner_is_as_it_always_was() {
+    let record = open_record(&[]);
+    let mut manifest = record.manifest().clone();
+    let written = serde_json::to_string(&manifest).unwrap();
+    assert!(!written.contains("owner"), "{written}");
+    assert_eq!(serde_json::from_str::<Manifest>(&written).unwrap(), manifest);
+    assert_eq!(manifest.owner(), "");
+    manifest.owner = "ann".to_owned();
+    let written = serde_json::to_string(&manifest).unwrap();
+    assert_eq!(serde_json::from_str::<Manifest>(&written).unwrap().owner(), "ann");
+}
+
 /// An upload of unknown length in chunks of five bytes, of which these are sealed.
 fn open_record(sealed: &[u64]) -> Record {
     let mut record = Record::new(Manifest {
@@ -332,6 +345,7 @@ fn open_record(sealed: &[u64]) -> Record {
         dialect: Dialect::Tus,
         key: None,
         concatenation: None,
+        owner: String::new(),
         created_at: Timestamp::default(),
         epoch: 0,
     });

@@ -2,8 +2,10 @@
 
 mod check;
 mod delete;
+mod disk;
 mod finish;
 mod init;
+mod instant;
 mod limits;
 mod merge;
 mod metrics;

@@ -300,6 +300,48 @@ fn finish(judge: &Judge, server: &Server) {
     judge.ask(&auto, &parts.put(1), 201);
 }
 
+fn instant(judge: &Judge) {
+    let server = Server::with(&["--instant"]);
+    Parts::new("abcdef06", "held.bin", 6, "hello world!").send_all(&server);
+    Parts::new("abcdef06", "held.bin", 6, "hello world!").merge(&server).expect(201);
+    let ask = |body: &Value, status| {
+        judge.ask(&server, &post_json("/upload/instant", body), status);
+    };
+    let begin = |name: &str| -> (Value, Value) {
+        let parts = Parts::new("abcdef07", name, 6, "hello world!");
+        let body = json!({ "hash": "abcdef07", "filename": name, "size": 12, "chunk_size": 6,
+            "chunks": [parts.digest(0), parts.digest(1)] });
+        let begun = judge.ask(&server, &post_json("/upload/init", &body), 201).json();
+        let offer = &begun["instant"];
+        let nonce = offer["nonce"].as_str().unwrap();
+        let bytes = nonce.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap());
+        let bytes = bytes.map(|pair| u8::from_str_radix(pair, 16).unwrap());
+        let index = usize::try_from(offer["index"].as_u64().unwrap()).unwrap();
+        let proven: Vec<u8> = bytes.chain(parts.chunk(index).iter().copied()).collect();
+        let proof = crate::digest::sha256_hex(&proven);
+        let named = json!({ "hash": "abcdef07", "filename": name, "nonce": nonce, "proof": proof });
+        let by_id = json!({ "upload_id": begun["upload_id"], "nonce": nonce, "proof": proof });
+        (named, by_id)
+    };
+    let (named, by_id) = begin("one");
+    ask(&named, 201);
+    ask(&by_id, 200);
+    let (mut wrong, right) = begin("two");
+    wrong["proof"] = json!("0".repeat(64));
+    ask(&wrong, 403);
+    ask(&right, 410);
+    wrong["filename"] = Value::Null;
+    ask(&wrong, 409);
+    ask(&json!({ "nonce": "x" }), 400);
+    let (_, by_id) = begin("three");
+    let behind = post_json("/upload/instant", &by_id).header("Prefer", "respond-async");
+    judge.ask(&server, &behind, 202);
+    let named = post_json("/upload/instant", &named);
+    judge.ask(&server, &named.clone().set("Content-Type", "text/plain"), 415);
+    judge.ask(&server, &named.clone().body(vec![b' '; 800_000]), 413);
+    judge.ask(&Server::start(), &named, 404);
+}
+
 // spec: CHUNK-37
 #[test]
 fn the_document_and_the_server_say_the_same() {
@@ -311,6 +353,7 @@ fn the_document_and_the_server_say_the_same() {
     ask_about(&judge, &server);
     begin(&judge, &server);
     finish(&judge, &server);
+    instant(&judge);
     let delete = |query: &str| Request::new("DELETE", &format!("/upload?{query}"));
     judge.ask(&server, &delete(&Parts::hello().name()), 204);
     judge.ask(&server, &delete("hash=eeeeeeee"), 409);
@@ -334,7 +377,7 @@ fn the_document_and_the_server_say_the_same() {
 // spec: CHUNK-37: the methods of each path are those of the document.
 #[test]
 fn every_path_knows_the_methods_of_the_document() {
-    let (judge, server) = (Judge::new(), Server::start());
+    let (judge, server) = (Judge::new(), Server::with(&["--instant"]));
     for (path, operations) in judge.document["paths"].as_object().unwrap() {
         let known: BTreeSet<_> = operations.as_object().unwrap().keys().cloned().collect();
         for method in METHODS.iter().filter(|method| !known.contains(&method.to_lowercase())) {

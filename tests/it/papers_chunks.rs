@@ -33,7 +33,8 @@ fn run(command: &mut Command) -> String {
 
 #[test]
 fn the_session_with_curl_is_as_told() {
-    let (server, folder) = (Server::with(&["--chunk-size=8MiB"]), tempfile::tempdir().unwrap());
+    let server = Server::with(&["--instant", "--chunk-size=8MiB"]);
+    let folder = tempfile::tempdir().unwrap();
     let default = "server=http://127.0.0.1:8080\n";
     let script = blocks("sh");
     assert!(script.starts_with(default));
@@ -47,10 +48,14 @@ fn the_session_with_curl_is_as_told() {
         "\"missing\":[1]",
         "\"mergeable\":true",
         "\"state\":\"merged\"",
+        "\"instant\":{\"nonce\":\"",
+        "\"filename\":\"copy-",
     ] {
         assert!(said.contains(told), "{told} is not in:\n{said}");
     }
-    assert!(server.the_file() == fs::read(folder.path().join("movie.bin")).unwrap());
+    let (files, sent) = (server.finished(), fs::read(folder.path().join("movie.bin")).unwrap());
+    assert_eq!(files.len(), 2);
+    assert!(files.iter().all(|file| fs::read(file).unwrap() == sent));
 }
 
 /// Uploads a file by the script, which is called twice: the second time nothing is sent.

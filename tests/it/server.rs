@@ -42,7 +42,12 @@ impl Server {
 
     /// A server with chunks of 64 KiB and these options.
     pub fn with(args: &[&str]) -> Self {
-        let folder = Arc::new(tempfile::tempdir().unwrap());
+        Self::within(&std::env::temp_dir(), args)
+    }
+
+    /// The same on the disk of another folder, which outlives it.
+    pub fn within(place: &Path, args: &[&str]) -> Self {
+        let folder = Arc::new(tempfile::tempdir_in(place).unwrap());
         let mut all = vec!["--chunk-size=64KiB".to_owned()];
         all.retain(|_| !args.iter().any(|arg| arg.starts_with("--chunk-size")));
         all.extend(args.iter().map(|&arg| arg.to_owned()));

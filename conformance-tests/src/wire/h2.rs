@@ -221,7 +221,12 @@ impl Stream {
             .into_parts();
             let mut bytes = Vec::new();
             while let Some(piece) = body.data().await {
-                let piece = piece?;
+                let piece = match piece {
+                    Ok(piece) => piece,
+                    // All is said; only the rest of the request is not wanted (RFC 9113 §8.1).
+                    Err(error) if error.reason() == Some(Reason::NO_ERROR) => break,
+                    Err(error) => return Err(error),
+                };
                 let _ = body.flow_control().release_capacity(piece.len());
                 bytes.extend_from_slice(&piece);
             }

@@ -233,6 +233,20 @@ impl Answer {
         Ok(())
     }
 
+    /// A refusal with this status and a problem document; ours.
+    pub(crate) fn refused(self, status: u16) -> Step<Self> {
+        let answer = self.expect(status)?;
+        answer.is_problem()?;
+        Ok(answer)
+    }
+
+    /// The elements of a header that is a list, of all its lines (RFC 9110 §5.6.1).
+    pub(crate) fn list(&self, name: &str) -> Vec<String> {
+        let lines = self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        let elements = lines.flat_map(|(_, value)| value.split(',')).map(str::trim);
+        elements.filter(|element| !element.is_empty()).map(str::to_owned).collect()
+    }
+
     /// The last word of the `type` of its problem document.
     pub(crate) fn slug(&self) -> Step<String> {
         let problem = self.json()?;

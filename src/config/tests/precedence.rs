@@ -83,6 +83,7 @@ fn a_truth_value_climbs_through_the_layers() {
     let truths = [true, false, true];
     climbs("no-metrics", ["true", "false", "true"], &truths, |config| config.no_metrics);
     climbs("auto-merge", ["true", "false", "true"], &truths, |config| config.auto_merge);
+    climbs("instant", ["true", "false", "true"], &truths, |config| config.instant);
     climbs("consume-partials", ["true", "false", "true"], &truths, |config| {
         config.consume_partials
     });

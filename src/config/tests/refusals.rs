@@ -77,6 +77,8 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("consume-partials", "yes", "is none of true, false"),
     ("no-metrics", "yes", "is none of true, false"),
     ("auto-merge", "yes", "is none of true, false"),
+    ("instant", "yes", "is none of true, false"),
+    ("owner-header", "X User", "is not the name of a header"),
     ("verify-on-merge", "yes", "is none of true, false"),
     ("shutdown-timeout", "-1s", "is not a time"),
     ("log-format", "xml", "is none of text, json"),
@@ -186,6 +188,20 @@ fn verification_without_digests_is_refused() {
 fn ack_without_digests_is_refused() {
     let said = Said::default().flag("--durability=ack").variable("PITON_CHUNK_DIGEST", "none");
     assert!(matches!(said.resolve(), Err(ConfigError::NothingToProve)));
+}
+
+#[test]
+fn files_without_digests_are_not_recognised() {
+    let said = Said::default().flag("--instant").variable("PITON_CHUNK_DIGEST", "none");
+    assert!(matches!(said.resolve(), Err(ConfigError::NothingToRecognise)));
+}
+
+#[test]
+fn an_owner_is_named_by_a_proxy_or_by_nobody() {
+    let said = || Said::default().flag("--owner-header=X-User");
+    assert!(matches!(said().resolve(), Err(ConfigError::OwnerByNobody)));
+    let config = said().flag("--behind-proxy=loopback").resolve().unwrap();
+    assert_eq!(config.owner_header.as_deref(), Some("x-user"));
 }
 
 #[test]

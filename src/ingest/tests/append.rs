@@ -165,6 +165,7 @@ async fn creation_takes_bytes_along() {
             filename: None,
             media_type: None,
             concatenation: None,
+            owner: String::new(),
         };
         let created = bench.create_with(new, Script::of(&bytes[..sent])).await.unwrap();
         assert_eq!(created.appended.offset.get(), len(&bytes[..sent]));

@@ -256,10 +256,18 @@ async fn nobody_is_shown_what_was_not_compared_yet() {
             let (house, own, demand) = (bench.house.clone(), id.clone(), demand.clone());
             let first =
                 tokio::spawn(async move { house.append_checked(&own, 6, stalled, demand).await });
-            tokio::time::sleep(Duration::from_millis(60)).await;
-            // By now the bytes are stored: chunk 1 and 2 are sealed anew.
-            let stored = bench.holds.state().load(&id).unwrap().record;
-            assert!(stored.pending().is_some() && stored.chunks().sealed() > 2);
+            // Until the bytes are stored: chunk 1 and 2 are sealed anew.
+            let stored = || {
+                let record = bench.holds.state().load(&id).unwrap().record;
+                record.pending().is_some() && record.chunks().sealed() > 2
+            };
+            for _ in 0..2_000 {
+                if stored() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert!(stored(), "nothing was stored");
             assert_eq!(seen(&bench, &id).await, before);
             assert_eq!(bench.status(&id).await.deadline, told);
             if let Medium::Local = medium {
@@ -283,6 +291,7 @@ async fn a_creation_with_a_wrong_checksum_makes_nothing() {
         filename: None,
         media_type: None,
         concatenation: None,
+        owner: String::new(),
     };
     for how in How::ALL {
         for length in [None, Some(0), Some(18), Some(13)] {

@@ -170,6 +170,7 @@ async fn a_part_in_many_files_is_opened_a_few_at_a_time() {
         filename: None,
         media_type: None,
         concatenation: Some(crate::upload::Concatenation::Partial),
+        owner: String::new(),
     };
     let id = bench.create_with(new, Script::of(&bytes)).await.unwrap().id;
     let held = bench.holds.take(&id, Manner::Asking).await.unwrap();

@@ -25,7 +25,8 @@ pub(super) fn whole() -> Vec<u8> {
 pub(super) async fn partial(bench: &Bench, index: usize, there: usize) -> UploadId {
     let length = Some(Length::new(len(&piece(index))).unwrap());
     let (metadata, concatenation) = (String::new(), Some(Concatenation::Partial));
-    let new = NewUpload { length, metadata, filename: None, media_type: None, concatenation };
+    let (filename, media_type, owner) = (None, None, String::new());
+    let new = NewUpload { length, metadata, filename, media_type, concatenation, owner };
     let created = bench.create_with(new, Script::of(&piece(index)[..there])).await.unwrap();
     assert!(created.appended.failure.is_none());
     created.id
@@ -42,7 +43,9 @@ pub(super) async fn partials(bench: &Bench) -> Vec<UploadId> {
 pub(super) async fn join(bench: &Bench, ids: &[UploadId]) -> Result<CreatedFinal, IngestError> {
     let parts = Parts { header: "final;".to_owned(), ids: ids.to_vec() };
     let (metadata, filename) = (String::new(), Some("world.txt".to_owned()));
-    bench.ingest.concatenate(NewFinal { parts, metadata, filename, media_type: None }).await
+    let (media_type, owner) = (None, String::new());
+    let new = NewFinal { parts, metadata, filename, media_type, owner };
+    bench.ingest.concatenate(new).await
 }
 
 pub(super) async fn finished(bench: &Bench, id: &UploadId) -> Option<Finished> {
@@ -51,7 +54,7 @@ pub(super) async fn finished(bench: &Bench, id: &UploadId) -> Option<Finished> {
 
 /// How the disk fails.
 #[derive(Debug, Clone, Copy)]
-enum Trouble {
+pub(super) enum Trouble {
     Storage(Failure),
     ShortWrite,
     Ledger,
@@ -60,7 +63,7 @@ enum Trouble {
 }
 
 impl Trouble {
-    const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 5] = [
         Self::Storage(Failure::NoSpace),
         Self::ShortWrite,
         Self::Ledger,
@@ -68,7 +71,7 @@ impl Trouble {
         Self::LedgerCrash,
     ];
 
-    fn begin(self, bench: &Bench, nth: u64) {
+    pub(super) fn begin(self, bench: &Bench, nth: u64) {
         match self {
             Self::Storage(failure) => bench.faults.fail_any(nth, failure),
             Self::ShortWrite => bench.faults.cut_write(nth, Failure::NoSpace),
@@ -80,13 +83,13 @@ impl Trouble {
         }
     }
 
-    const fn is_crash(self) -> bool {
+    pub(super) const fn is_crash(self) -> bool {
         matches!(self, Self::Crash | Self::LedgerCrash)
     }
 }
 
 /// Ends what fails, and perhaps the process; true if nothing failed any more.
-async fn recover(bench: &mut Bench, restarts: bool) -> bool {
+pub(super) async fn recover(bench: &mut Bench, restarts: bool) -> bool {
     bench.settle().await;
     let nothing_failed = bench.faults.failed().is_empty() && bench.ledgers.failed() == 0;
     if restarts {

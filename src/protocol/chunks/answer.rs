@@ -1,5 +1,7 @@
 //! The answers of the chunk flow: JSON, never cached.
 
+use std::time::Duration;
+
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
@@ -180,6 +182,9 @@ pub struct Status {
     pub mergeable: bool,
     /// What the merge said.
     pub result: Option<Merged>,
+    /// How the client can prove that it has the file, where that is held already (`--instant`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instant: Option<InstantOffer>,
 }
 
 /// What a status needs beside the record.
@@ -210,6 +215,7 @@ impl Status {
             expires_at: None,
             mergeable: false,
             result: None,
+            instant: None,
         }
     }
 
@@ -249,6 +255,7 @@ impl Status {
             expires_at: beside.expires_at.map(rfc3339),
             mergeable: record.phase() == Phase::Received,
             result: record.finished().map(|finished| Merged::of(&manifest.id, finished, links)),
+            instant: None,
         }
     }
 
@@ -267,6 +274,25 @@ impl Status {
             }
             _ => self.response(),
         }
+    }
+}
+
+/// The file is held already: who proves to have this chunk need not send it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InstantOffer {
+    /// 64 hex digits: what the proof begins with.
+    nonce: String,
+    /// The chunk whose bytes the proof ends with.
+    index: ChunkIndex,
+    /// Seconds that it is good for.
+    expires_in: u64,
+}
+
+impl InstantOffer {
+    /// With this nonce, about this chunk, for so long.
+    pub fn new(nonce: [u8; 32], index: ChunkIndex, expires_in: Duration) -> Self {
+        let nonce = Sha256Digest::new(nonce).to_hex();
+        Self { nonce, index, expires_in: expires_in.as_secs() }
     }
 }
 

@@ -9,6 +9,7 @@ mod command;
 mod condition;
 mod digests;
 mod init;
+mod instant;
 mod json;
 mod merge;
 mod params;
@@ -22,11 +23,12 @@ pub use command::{Check, ChunkUpload, IndexFormat, Named, StatusQuery, Subject};
 pub use condition::Condition;
 pub use digests::ChunkDigests;
 pub use init::Init;
+pub use instant::Instant;
 pub use json::accepts_json;
 pub use merge::Merge;
 pub use params::Params;
 pub use prefer::patience;
-pub use route::{BodyKind, Deleting, Route, route};
+pub use route::{BodyKind, Deleting, Instantly, Route, Served, route};
 pub use runs::IndexRuns;
 
 /// Bytes of a query.

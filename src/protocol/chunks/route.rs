@@ -20,6 +20,8 @@ pub enum Route {
     Status,
     /// POST `/upload/init`: begin an upload, or learn how it stands.
     Init,
+    /// POST `/upload/instant`: make the file out of one that is held.
+    Instant,
     /// POST `/merge`: make the file.
     Merge,
     /// DELETE `/upload`: away with the upload.
@@ -35,11 +37,30 @@ pub enum Deleting {
     Refused,
 }
 
+/// May files be finished without being sent?
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Instantly {
+    /// They may (`--instant`).
+    Offered,
+    /// They may not: there is no such path.
+    #[default]
+    Never,
+}
+
+/// Which of the requests that an operator decides on are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// May clients delete?
+    pub deleting: Deleting,
+    /// May files be finished without being sent?
+    pub instantly: Instantly,
+}
+
 /// What is asked under this path; `None` where the path belongs to nobody here. Another method:
 /// [`Problem::MethodNotAllowed`]. No version header is needed.
-pub fn route(method: &Method, path: &str, deleting: Deleting) -> Option<Result<Route, Problem>> {
+pub fn route(method: &Method, path: &str, served: Served) -> Option<Result<Route, Problem>> {
     let (route, allow) = match path.strip_suffix('/').unwrap_or(path) {
-        "/upload" => match deleting {
+        "/upload" => match served.deleting {
             Deleting::Allowed => (upload(method), "POST, PUT, DELETE"),
             Deleting::Refused => {
                 let route = upload(method).filter(|route| *route != Route::Delete);
@@ -49,6 +70,9 @@ pub fn route(method: &Method, path: &str, deleting: Deleting) -> Option<Result<R
         "/upload/check" => (check(method), "GET, HEAD"),
         "/upload/status" => (status(method), "GET, HEAD"),
         "/upload/init" => ((method == Method::POST).then_some(Route::Init), "POST"),
+        "/upload/instant" if served.instantly == Instantly::Offered => {
+            ((method == Method::POST).then_some(Route::Instant), "POST")
+        }
         "/merge" => ((method == Method::POST).then_some(Route::Merge), "POST"),
         _ => return None,
     };

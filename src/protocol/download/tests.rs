@@ -22,6 +22,7 @@ fn file(length: u64) -> (Manifest, Finished) {
         dialect: Dialect::Tus,
         key: None,
         concatenation: None,
+        owner: String::new(),
         created_at: at,
         epoch: 0,
     };

@@ -47,6 +47,8 @@ impl Problem {
             | P::PreconditionFailed { .. }
             | P::CompositeMismatch { .. }
             | P::ChunkConflict
+            | P::PossessionNotProven
+            | P::OfferGone
             | P::FinalUpload
             | P::PartialUpload
             | P::Merging
@@ -112,6 +114,8 @@ impl Problem {
             P::ChunkConflict => "The file is finished and does not change any more.",
             P::FinalUpload => "This upload is made of others and takes no bytes of its own.",
             P::PartialUpload => "This upload is part of another one; concatenate it instead.",
+            P::PossessionNotProven => "The proof is not that of the file. Send its chunks instead.",
+            P::OfferGone => "The offer is not open any more. Send the chunks instead.",
             P::Merging => "The file is being put together. Ask again in a moment.",
             P::Busy => "Another request works on this upload. Try again in a moment.",
             P::TakenOver => "A newer request works on this upload. Go on from its offset.",

@@ -74,6 +74,8 @@ fn chunk_examples() -> Vec<Problem> {
         },
         P::ChunkConflict,
         P::Merging,
+        P::PossessionNotProven,
+        P::OfferGone,
     ]
 }
 

@@ -179,6 +179,11 @@ pub enum Problem {
     ChunkConflict,
     /// The file is being put together.
     Merging,
+    /// The proof that a client has a file is wrong (`--instant`).
+    PossessionNotProven,
+    /// The offer to finish an upload without its bytes is not open, or what it was about is not
+    /// held any more (`--instant`).
+    OfferGone,
     /// Another request holds the upload and cannot leave at once.
     Busy,
     /// A newer request has taken the upload over from this one.
@@ -220,11 +225,15 @@ pub enum Parameter {
     DigestFormat,
     /// The digests of all chunks.
     Chunks,
+    /// The random bytes of an offer.
+    Nonce,
+    /// The proof that answers an offer.
+    Proof,
 }
 
 impl Parameter {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Hash,
         Self::Index,
         Self::Total,
@@ -237,6 +246,8 @@ impl Parameter {
         Self::Digest,
         Self::DigestFormat,
         Self::Chunks,
+        Self::Nonce,
+        Self::Proof,
     ];
 
     /// Its name in queries, forms and JSON.
@@ -254,6 +265,8 @@ impl Parameter {
             Self::Digest => "digest",
             Self::DigestFormat => "digest_format",
             Self::Chunks => "chunks",
+            Self::Nonce => "nonce",
+            Self::Proof => "proof",
         }
     }
 }

@@ -78,7 +78,7 @@ fn each_group_of_refusals_has_the_status_of_the_conformance_table() {
         examples.map(|problem| problem.slug()).collect()
     };
     assert_eq!(with(StatusCode::NOT_FOUND), ["not-found", "unknown-upload"]);
-    assert_eq!(with(StatusCode::GONE), ["gone"]);
+    assert_eq!(with(StatusCode::GONE), ["gone", "offer-gone"]);
     assert_eq!(
         with(StatusCode::CONFLICT),
         [

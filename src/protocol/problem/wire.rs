@@ -26,7 +26,7 @@ impl Problem {
             | P::DigestMismatch { .. }
             | P::BodyTooShort { .. } => StatusCode::BAD_REQUEST,
             P::NotFound | P::UnknownUpload => StatusCode::NOT_FOUND,
-            P::FinalUpload | P::PartialUpload => StatusCode::FORBIDDEN,
+            P::FinalUpload | P::PartialUpload | P::PossessionNotProven => StatusCode::FORBIDDEN,
             P::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             P::OffsetMismatch { .. }
             | P::AmbiguousUpload
@@ -34,7 +34,7 @@ impl Problem {
             | P::ChunksMissing { .. }
             | P::ChunkConflict
             | P::Merging => StatusCode::CONFLICT,
-            P::Gone => StatusCode::GONE,
+            P::Gone | P::OfferGone => StatusCode::GONE,
             P::LengthRequired => StatusCode::LENGTH_REQUIRED,
             P::UnsupportedVersion | P::PreconditionFailed { .. } => StatusCode::PRECONDITION_FAILED,
             P::MaxSizeExceeded { .. }
@@ -101,6 +101,8 @@ impl Problem {
             P::CompositeMismatch { .. } => "composite-mismatch",
             P::ChunkConflict => "chunk-conflict",
             P::Merging => "merging",
+            P::PossessionNotProven => "possession-not-proven",
+            P::OfferGone => "offer-gone",
             P::Busy => "busy",
             P::TakenOver => "taken-over",
             P::TooManyUploads => "too-many-requests",
@@ -149,6 +151,8 @@ impl Problem {
             P::CompositeMismatch { .. } => "Composite digest mismatch",
             P::ChunkConflict => "Upload already finished",
             P::Merging => "Merge in progress",
+            P::PossessionNotProven => "Possession not proven",
+            P::OfferGone => "Offer gone",
             P::Busy => "Upload busy",
             P::TakenOver => "Upload taken over",
             P::TooManyUploads => "Too many requests",
@@ -211,6 +215,8 @@ impl Problem {
             | P::ChunksMissing { .. }
             | P::CompositeMismatch { .. }
             | P::ChunkConflict
+            | P::PossessionNotProven
+            | P::OfferGone
             | P::FinalUpload
             | P::PartialUpload
             | P::DiskFull
@@ -269,6 +275,8 @@ impl Problem {
             | P::AmbiguousUpload
             | P::PreconditionFailed { .. }
             | P::ChunkConflict
+            | P::PossessionNotProven
+            | P::OfferGone
             | P::FinalUpload
             | P::PartialUpload
             | P::Merging

@@ -8,6 +8,7 @@
 mod bytes;
 mod cache;
 mod codec;
+mod contents;
 mod creation;
 mod folder;
 mod header;
@@ -26,13 +27,14 @@ use std::{
 
 use self::{
     cache::Cache,
+    contents::Contents,
     header::Beginning,
     ledger::{CommitError, Disk, Ledger},
 };
 use super::{Listed, Shard, State, StateError, Versioned};
 use crate::{
     durable::{self, Flush},
-    upload::{IdSecret, Manifest, Stamped, UploadId},
+    upload::{ContentKey, IdSecret, Manifest, Stamped, UploadId},
 };
 
 pub use self::{folder::ledger_path, trust::TrustMark};
@@ -43,6 +45,7 @@ pub struct LocalState {
     root: PathBuf,
     secret: IdSecret,
     cache: Cache,
+    contents: Contents,
     disk: Disk,
     /// Folders of shards whose own names are known to be on the disk.
     rooted: Mutex<HashSet<String>>,
@@ -64,6 +67,7 @@ impl LocalState {
             secret: secret::obtain(root)?,
             root: root.to_owned(),
             cache: Cache::new(),
+            contents: Contents::below(root),
             disk: Disk::REAL,
             rooted: Mutex::default(),
             unsynced: Mutex::default(),
@@ -237,6 +241,18 @@ impl State for LocalState {
             }
         }
         Ok(listed)
+    }
+
+    fn note_holder(&self, content: &ContentKey, id: &UploadId) -> Result<(), StateError> {
+        Ok(self.contents.note(content, id)?)
+    }
+
+    fn holders(&self, content: &ContentKey) -> Result<Vec<UploadId>, StateError> {
+        Ok(self.contents.holders(content)?)
+    }
+
+    fn drop_holder(&self, content: &ContentKey, id: &UploadId) -> Result<(), StateError> {
+        Ok(self.contents.drop_holder(content, id)?)
     }
 
     fn cool_down(&self) {

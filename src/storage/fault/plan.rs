@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io,
+    num::NonZeroU64,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
@@ -125,6 +126,12 @@ impl Faults {
         self.add(Some(operation), Calls::From(nth), Effect::Hang);
     }
 
+    /// From now on blobs share whole blocks of so many bytes, as some file systems can; what that
+    /// saves is only believed. Not a fault: it is not forgotten with them.
+    pub fn share_blocks(&self, bytes: NonZeroU64) {
+        self.plan().block = Some(bytes);
+    }
+
     /// Lets all hanging calls go on, and later ones pass.
     pub fn release(&self) {
         let mut plan = self.plan();
@@ -157,6 +164,11 @@ impl Faults {
     /// How many calls hang at this moment.
     pub fn hanging(&self) -> usize {
         self.plan().hanging
+    }
+
+    /// The blocks that blobs share.
+    pub(super) fn block(&self) -> Option<NonZeroU64> {
+        self.plan().block
     }
 
     /// Counts a call; an error if it is to fail. May hang.
@@ -216,6 +228,7 @@ struct Plan {
     failed: Vec<Operation>,
     hanging: usize,
     releases: u64,
+    block: Option<NonZeroU64>,
 }
 
 impl Plan {

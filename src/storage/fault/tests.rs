@@ -1,6 +1,6 @@
 //! The faults do what the tests that rely on them believe.
 
-use std::{thread, time::Duration};
+use std::{num::NonZeroU64, thread, time::Duration};
 
 use super::{
     super::{
@@ -153,6 +153,23 @@ fn calls_hang_until_released() {
     assert_eq!(content(blob.as_ref()), b"abb");
     assert_eq!(faults.hanging(), 0);
     blob.write_at(b"c", 3).unwrap();
+}
+
+#[test]
+fn whole_blocks_are_shared_where_they_are_believed_to_be() {
+    let (faults, storage) = memory();
+    let source = storage.create_part(&id(1), part(0), Lazy).unwrap();
+    source.write_at(b"0123456789", 0).unwrap();
+    let blob = storage.create_part(&id(1), part(1), Lazy).unwrap();
+    assert_eq!(blob.share(&*source, 0, 0, 10), 0, "memory shares nothing");
+    faults.share_blocks(NonZeroU64::new(4).unwrap());
+    faults.clear();
+    for (from, at, length, shared) in [(1, 0, 8, 0), (0, 2, 8, 0), (0, 0, 3, 0), (4, 0, 6, 4)] {
+        assert_eq!(blob.share(&*source, from, at, length), shared);
+    }
+    assert_eq!((content(blob.as_ref()), faults.calls(Operation::Write)), (b"4567".to_vec(), 0));
+    faults.fail(Operation::Share, 1, Failure::Device);
+    assert_eq!(blob.share(&*source, 0, 4, 8), 0);
 }
 
 #[test]

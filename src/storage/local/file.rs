@@ -94,7 +94,9 @@ impl Blob for LocalFile {
             return 0;
         }
         let (mut from, mut to) = (from, at);
-        let end = from.saturating_add(length);
+        // Not the begun block behind the last whole one, though it could be shared at the end of a
+        // file: whoever writes on behind it would have to copy it first.
+        let end = from.saturating_add(length.saturating_sub(length % BLOCK));
         while from < end {
             let step = usize::try_from(end.saturating_sub(from)).unwrap_or(SHARE_MAX);
             let step = step.min(SHARE_MAX);

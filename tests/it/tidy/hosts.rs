@@ -3,13 +3,16 @@
 use std::path::Path;
 
 /// Hosts, in pieces, or this file would name them.
-const HOSTS: [&[&str]; 6] = [
+const HOSTS: [&[&str]; 9] = [
     &["crates", "io"],
     &["npmjs", "org"],
     &["npmjs", "com"],
     &["yarnpkg", "com"],
     &["pypi", "org"],
     &["golang", "org"],
+    &["pythonhosted", "org"],
+    &["maven", "org"],
+    &["maven", "apache", "org"],
 ];
 
 /// Lines that name one.

@@ -23,7 +23,8 @@ fn without(name: &str) -> String {
 
 #[test]
 fn paths_and_methods() {
-    let on = |method: Method, path| route(&method, path, Deleting::Allowed);
+    let (deleting, instantly) = (Deleting::Allowed, Instantly::Never);
+    let on = |method: Method, path| route(&method, path, Served { deleting, instantly });
     assert_eq!(on(Method::GET, "/upload/check"), Some(Ok(Route::Check)));
     assert_eq!(on(Method::HEAD, "/upload/check"), Some(Ok(Route::Probe)));
     assert_eq!(on(Method::POST, "/upload"), Some(Ok(Route::Upload)));
@@ -50,7 +51,8 @@ fn paths_and_methods() {
 // spec: TUS-78
 #[test]
 fn where_nobody_deletes_there_is_no_such_method() {
-    let on = |method: Method| route(&method, "/upload", Deleting::Refused);
+    let (deleting, instantly) = (Deleting::Refused, Instantly::Never);
+    let on = |method: Method| route(&method, "/upload", Served { deleting, instantly });
     assert_eq!(on(Method::PUT), Some(Ok(Route::Upload)));
     let allow = "POST, PUT".to_owned();
     assert_eq!(on(Method::DELETE), Some(Err(Problem::MethodNotAllowed { allow })));

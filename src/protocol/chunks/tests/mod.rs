@@ -72,6 +72,7 @@ fn record(stored: &[u64]) -> Record {
             filename: Some("a.bin".to_owned()),
         }),
         concatenation: None,
+        owner: String::new(),
         created_at: AT,
         epoch: 0,
     });
