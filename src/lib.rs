@@ -103,6 +103,9 @@ pub mod clock;
 pub mod durable;
 pub mod telemetry;
 
+#[cfg(feature = "mutants")]
+pub mod mutants;
+
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -26,7 +26,24 @@ impl Command {
     {
         let matches = described().try_get_matches_from(line)?;
         let line = CommandLine::from_arg_matches(&matches)?;
-        Ok(line.command.unwrap_or_else(|| Self::Serve(Box::new(line.options))))
+        let command = line.command.unwrap_or_else(|| Self::Serve(Box::new(line.options)));
+        #[cfg(feature = "mutants")]
+        command.unless_mutants_are_asked_for()?;
+        Ok(command)
+    }
+}
+
+#[cfg(feature = "mutants")]
+impl Command {
+    /// The list comes as the help does.
+    fn unless_mutants_are_asked_for(&self) -> Result<(), clap::Error> {
+        let Self::Serve(options) = self;
+        if options.list_mutants != Some(true) {
+            return Ok(());
+        }
+        let list = clap::Command::new("mutants").about(crate::mutants::Mutant::list());
+        let list = list.help_template("{about}").term_width(0);
+        list.try_get_matches_from(["mutants", "--help"]).map(drop)
     }
 }
 
@@ -334,6 +351,17 @@ pub struct Options {
     /// `info,piton::merger=debug`.
     #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = PROCESS)]
     pub(super) log_level: Setting,
+
+    /// Break one rule, for the judge to notice
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub(super) mutant: Option<crate::mutants::Mutant>,
+
+    /// List what `--mutant` can break, with the rows that have to notice
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "BOOL", default_missing_value = "true", hide = true)]
+    #[arg(num_args = 0..=1, require_equals = true)]
+    pub(super) list_mutants: Option<bool>,
 }
 
 const ADDRESS: &str = "Address";

@@ -123,6 +123,9 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What to log: a list of levels that `EnvFilter` accepts.
     pub log_level: String,
+    /// Which rule is broken, for the judge to notice.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<crate::mutants::Mutant>,
 }
 
 /// A certificate and its key, both in PEM.
@@ -212,6 +215,8 @@ impl Config {
             shutdown_timeout: read!(shutdown_timeout, SHUTDOWN_TIMEOUT),
             log_format: read!(log_format, LOG_FORMAT),
             log_level: read!(log_level, LOG_LEVEL),
+            #[cfg(feature = "mutants")]
+            mutant: typed.mutant,
         };
         config.consistent()
     }

@@ -14,9 +14,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::sleep;
 
+use super::Front;
 use crate::{
     protocol::Problem,
-    service::{Aborted, ResponseBody, Service},
+    service::{Aborted, ResponseBody},
 };
 
 /// Header fields of a request at most; on HTTP/1.1 hyper has the same bound.
@@ -81,7 +82,7 @@ impl Activity {
 /// A service whose requests are counted.
 #[derive(Debug, Clone)]
 pub(super) struct Watched {
-    pub(super) service: Service,
+    pub(super) service: Front,
     pub(super) activity: Activity,
 }
 

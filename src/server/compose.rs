@@ -11,7 +11,7 @@ use std::{
 use http::header::InvalidHeaderName;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::StartError;
+use super::{Front, StartError};
 use crate::{
     blocking,
     clock::SystemClock,
@@ -28,7 +28,7 @@ use crate::{
         LocalState,
         local::{TrustMark, ledger_path},
     },
-    storage::LocalStorage,
+    storage::{LocalStorage, Storage},
     upload::{ChunkSize, Length, NameTemplate, UploadId},
 };
 
@@ -45,7 +45,7 @@ const WRITERS_MAX: usize = 384;
 /// All rooms of one server.
 #[derive(Debug)]
 pub(super) struct House {
-    pub(super) service: Service,
+    pub(super) service: Front,
     pub(super) holds: Arc<Holds>,
     pub(super) tasks: TaskTracker,
     /// Cancelled when the process is about to stop.
@@ -78,12 +78,16 @@ impl House {
         let hold = HoldOptions { epoch: mark.epoch(), ..options.hold };
         let files: Arc<dyn ProcessLocks> = Arc::new(LedgerLocks::new(ledgers));
         let locks = (Locks::new(PATIENCE), files);
-        let (state, storage) = (Arc::new(state), Arc::new(storage));
+        let (state, storage): (_, Arc<dyn Storage>) = (Arc::new(state), Arc::new(storage));
+        #[cfg(feature = "mutants")]
+        let storage = crate::mutants::Mutant::behind(config.mutant, storage);
         let holds = Arc::new(Holds::new(state, storage, locks, Arc::new(SystemClock), hold));
         let merger = Arc::new(Merger::new(holds.clone(), options.merge, tasks.clone()));
         let ingest = Ingest::new(holds.clone(), merger.clone(), options.ingest, stop.clone());
         let ingest = Arc::new(ingest);
         let service = Service::new(ingest, options.service, tasks.clone(), stop.clone());
+        #[cfg(feature = "mutants")]
+        let service = Front::new(service, config.mutant);
         let finishing = if config.auto_merge { Unasked::Everybody } else { Unasked::OffsetClients };
         let reap = ReaperOptions { every: config.reap_every, remember: REMEMBER, finishing };
         Ok(Self { service, holds, tasks, stop, merger, reap, mark })

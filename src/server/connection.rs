@@ -23,13 +23,14 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    Front,
     activity::{Activity, Rest, Watched},
     tls::{self, Tls},
     wire::Wire,
 };
 use crate::{
     protocol::headers::check_host,
-    service::{Aborted, ResponseBody, Service},
+    service::{Aborted, ResponseBody},
 };
 
 /// The read buffer of an HTTP/1.1 connection grows to this at most.
@@ -59,7 +60,7 @@ const SNIFFS_MAX: u32 = 40;
 /// Receives every connection, and serves it.
 #[derive(Debug, Clone)]
 pub(super) struct Porter {
-    pub(super) service: Service,
+    pub(super) service: Front,
     /// Without it the port speaks cleartext.
     pub(super) tls: Option<Arc<Tls>>,
     /// How long a request's head or a TLS handshake may take, and how long a connection may be idle
@@ -237,7 +238,7 @@ fn note(ended: Result<(), hyper::Error>) {
 }
 
 /// What HTTP/1.1 asks of a head, and hyper leaves to its user: exactly one `Host`.
-struct Hosted(Service);
+struct Hosted(Front);
 
 impl hyper::service::Service<Request<Incoming>> for Hosted {
     type Response = Response<ResponseBody>;

@@ -16,6 +16,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{compose::House, connection::Porter, tls::Tls};
+#[cfg(feature = "mutants")]
+use crate::mutants::Front;
+#[cfg(not(feature = "mutants"))]
+use crate::service::Service as Front;
 use crate::{blocking, clock::Stopwatch, config::Config, telemetry::Meter};
 
 /// How long to wait before the next try when the process has no descriptor left for a connection.

@@ -45,6 +45,8 @@ fn defaults() {
         shutdown_timeout: Duration::from_secs(10),
         log_format: LogFormat::Text,
         log_level: "info".to_owned(),
+        #[cfg(feature = "mutants")]
+        mutant: None,
     };
     assert_eq!(Config::default(), expected);
     assert_eq!(Said::default().resolve().unwrap(), expected);
