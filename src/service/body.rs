@@ -56,7 +56,7 @@ struct Shared {
     progress: Progress,
     /// Bytes that the form parser took since it last handed something on.
     hoarded: usize,
-    /// It was told to make sense of them before it gets more.
+    /// It was told to make sense of them before it gets more, or hears of the end.
     asked_to_parse: bool,
     meter: Meter,
 }
@@ -322,8 +322,17 @@ impl Stream for RequestBody {
             return Poll::Pending;
         }
         let polled = shared.poll(context);
-        if let Poll::Ready(Some(Ok(bytes))) = &polled {
-            shared.hoarded = shared.hoarded.saturating_add(bytes.len());
+        match &polled {
+            Poll::Ready(Some(Ok(bytes))) => {
+                shared.hoarded = shared.hoarded.saturating_add(bytes.len());
+            }
+            // Bytes and end in one go it would take for an end without bytes.
+            Poll::Ready(None) if shared.hoarded > 0 && !shared.asked_to_parse => {
+                shared.asked_to_parse = true;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            _ => {}
         }
         polled
     }
