@@ -28,6 +28,7 @@ mod report;
 mod row;
 mod run;
 mod server;
+mod several;
 mod stop;
 mod target;
 mod tus;
@@ -104,7 +105,7 @@ fn bench(run: &Run) -> Result<Bench, String> {
         (None, Some(program)) => {
             let program = program.canonicalize();
             let program = program.map_err(|error| format!("--server-bin: {error}"))?;
-            started(Launcher { program, args: run.server_arg.clone() }, http)?
+            started(Launcher { program, args: run.server_arg.clone(), under: Vec::new() }, http)?
         }
         (None, None) => return Err("--url or --server-bin is needed (see --help)".to_owned()),
     };
