@@ -11,6 +11,10 @@ mod conn_early;
 mod cors;
 mod cross;
 mod fault;
+mod fault_chunks;
+mod fault_disk;
+mod fault_limits;
+mod fault_restart;
 mod race;
 mod race_chunks;
 mod tus_checksum;
@@ -76,7 +80,6 @@ mod tests {
     const PENDING: &[&str] = &[
         "CHUNK",
         "CROSS",
-        "FAULT",
         "TUS-CAT",
         "TUS-CATU",
         "TUS-CHK",
