@@ -18,7 +18,9 @@ use crate::config::LogFormat;
 pub fn init(format: LogFormat, level: &str) {
     let log = Subscriber::builder()
         .with_env_filter(EnvFilter::builder().parse_lossy(level))
-        .with_writer(stderr);
+        .with_writer(stderr)
+        // The complaint about a full disk would go to where the log could not go, and panic.
+        .log_internal_errors(false);
     // Asking for colours would overrule NO_COLOR, so the terminal's are only ever taken away.
     let log = if stderr().is_terminal() { log } else { log.with_ansi(false) };
     let set = match format {
