@@ -67,7 +67,7 @@ pub(super) fn refused_while_the_body_comes(judge: &Judge<'_>) -> Step {
     clients_of_others(judge)?;
     let server = judge.then_start(&["--expire-after=100ms", "--reap-every=1h"])?;
     let upload = Upload::new(&server, 100_000_000)?;
-    thread::sleep(Duration::from_millis(200));
+    thread::sleep(Duration::from_millis(400));
     let answer = server.ask(&patch(&upload.url, 0, vec![7; LARGE])).at("410")?;
     answer.expect(410).map(drop)
 }

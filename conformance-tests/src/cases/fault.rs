@@ -4,7 +4,7 @@ use std::{
     fs,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{conn_cut::CHUNK, fault_chunks, fault_disk, fault_limits, fault_restart};
@@ -139,7 +139,8 @@ fn killed_while_finishing(judge: &Judge<'_>) -> Step {
     let mut random = Random::fresh();
     for round in 0..8 {
         let moment = Duration::from_micros(random.between(0, 3_000));
-        finish_until(&server, |_| {
+        let (upload, bytes) = almost(&server)?;
+        finish_until(&upload, &bytes, |_| {
             thread::sleep(moment);
             server.kill_9()
         })
@@ -162,45 +163,58 @@ fn killed_while_finishing(judge: &Judge<'_>) -> Step {
 /// The process is killed at each call that changes something on disk, one after the other.
 fn at_every_step(server: &Server) -> Step {
     for step in 1..=16 {
+        let (upload, bytes) = almost(server)?;
         let inject = format!("{STEPS}:signal=SIGKILL:when={step}");
-        let mut strace = Some(Strace::attach(server, &inject, &[])?);
-        let told = finish_until(server, |connection| {
-            let answered = connection.answer("PATCH").is_ok();
-            drop(strace.take());
+        let strace = Strace::attach(server, &inject, &[])?;
+        let mut answered = false;
+        let finished = finish_until(&upload, &bytes, |connection| {
+            answered = connection.answer("PATCH").is_ok();
+            drop(strace);
             if answered { server.kill_9() } else { server.exits_within(SOON).map(drop) }
         });
-        if told.at(format_args!("killed at call {step} of the finish"))? {
+        finished.at(format_args!("killed at call {step} of the finish"))?;
+        if answered {
             break;
         }
     }
     for step in 1..=6 {
         let inject = format!("{STEPS}:signal=SIGKILL:when={step}");
-        delete_at(server, &inject).at(format_args!("killed at call {step} of DELETE"))?;
+        for finished in [false, true] {
+            let at = format!("killed at call {step} of DELETE");
+            delete_at(server, finished, &inject).at(at)?;
+        }
     }
     Ok(())
 }
 
 const SOON: Duration = Duration::from_secs(8);
 
-/// The last PATCH of an upload, in which `end` kills the server; was it answered with 204?
-fn finish_until(server: &Server, end: impl FnOnce(&mut Conn) -> Step) -> Step<bool> {
-    let bytes = Random::fresh().bytes(4 * CHUNK + 99);
+/// Where the last PATCH of `almost` begins.
+const MOST: usize = 4 * CHUNK + 50;
+
+/// An upload that lacks its last bytes.
+fn almost(server: &Server) -> Step<(Upload<'_>, Vec<u8>)> {
+    let bytes = Random::fresh().bytes(MOST + 49);
     let upload = Upload::new(server, length(&bytes))?;
-    let (first, rest) = bytes.split_at(4 * CHUNK + 50);
-    upload.patch(0, first)?.expect(204)?;
+    upload.patch(0, &bytes[..MOST])?.expect(204)?;
+    Ok((upload, bytes))
+}
+
+/// The last PATCH, in which `end` kills the server.
+fn finish_until(upload: &Upload<'_>, bytes: &[u8], end: impl FnOnce(&mut Conn) -> Step) -> Step {
+    let (server, (first, rest)) = (upload.server, bytes.split_at(MOST));
     let mut connection = server.begin(&patch(&upload.url, length(first), rest))?;
     end(&mut connection)?;
     let answered = connection.answer("PATCH").is_ok_and(|answer| answer.status == 204);
     server.start_again()?;
-    let offset = place(&upload)?;
-    let least = if answered { bytes.len() } else { first.len() };
+    let offset = place(upload)?;
+    let least = if answered { bytes.len() } else { MOST };
     ensure(offset >= least, format_args!("{least} were told, {offset} are there"))?;
     let file = upload.get()?;
     let seen = file.status != 200 || offset == bytes.len() && file.body == bytes;
     file.ensure(seen, "a file is seen that is not whole")?;
     upload.patch(length(&bytes[..offset]), &bytes[offset..])?.expect(204)?;
-    upload.is_file(&bytes)?;
-    Ok(answered || offset == bytes.len())
+    upload.is_file(bytes)
 }
 
 /// A DELETE in which `end` kills the server.
@@ -214,15 +228,15 @@ fn delete_until(server: &Server, finished: bool, end: impl FnOnce() -> Step) -> 
 }
 
 /// As [`delete_until`], at one call.
-fn delete_at(server: &Server, inject: &str) -> Step {
-    let upload = Upload::hello(server)?;
+fn delete_at(server: &Server, finished: bool, inject: &str) -> Step {
+    let upload = if finished { Upload::finished(server)? } else { Upload::hello(server)? };
     let strace = Strace::attach(server, inject, &[])?;
     let answer = server.ask(&request("DELETE", &upload.url));
     drop(strace);
     let answered = answer.is_ok_and(|answer| answer.status == 204);
     server.kill_9()?;
     server.start_again()?;
-    whole_or_gone(&upload, false, answered)
+    whole_or_gone(&upload, finished, answered)
 }
 
 fn whole_or_gone(upload: &Upload<'_>, finished: bool, answered: bool) -> Step {
@@ -237,6 +251,17 @@ fn whole_or_gone(upload: &Upload<'_>, finished: bool, answered: bool) -> Step {
         return upload.is_file(b"hello world");
     }
     head.expect_one(&GONE)?;
+    let left = upload.parts();
+    if left.is_empty() {
+        return Ok(());
+    }
+    // What nobody has written to for a while is swept, at a start at the latest.
+    let folder = upload.folder()?;
+    let long_ago = SystemTime::now() - Duration::from_hours(48);
+    for path in left.keys().map(|name| folder.join(name)).chain([folder.clone()]) {
+        fs::File::open(path)?.set_modified(long_ago)?;
+    }
+    upload.server.restart()?;
     let deadline = Instant::now() + SOON;
     while !upload.parts().is_empty() {
         ensure(Instant::now() < deadline, "bytes of a deleted upload are left on disk")?;

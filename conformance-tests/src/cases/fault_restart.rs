@@ -122,7 +122,7 @@ fn expiry(judge: &Judge<'_>) -> Step {
     let upload = Upload::hello(&server)?;
     server.restart()?;
     upload.is_at(5).at("before it expires")?;
-    thread::sleep(Duration::from_millis(2200));
+    thread::sleep(Duration::from_millis(3300));
     upload.head()?.expect_one(&GONE).at("expired")?;
     server.restart()?;
     upload.head()?.expect_one(&GONE).at("expired, and started again").map(drop)
