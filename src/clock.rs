@@ -2,7 +2,10 @@
 
 use std::{
     fmt::Debug,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -14,15 +17,31 @@ pub trait Clock: Debug + Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
-/// The machine's clock.
+/// The machine's clock. It does not follow the machine's back by less than a day, so that nothing
+/// that has expired revives: it stands still until the machine's has caught up.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
+
+/// A machine whose clock goes back by more than this, in milliseconds, was wrong before.
+const CORRECTION: u64 = 24 * 60 * 60 * 1000;
 
 impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods, reason = "this is the one place")]
     fn now(&self) -> Timestamp {
-        SystemTime::now().into()
+        static LATEST: AtomicU64 = AtomicU64::new(0);
+        let told = Timestamp::from(SystemTime::now()).millis();
+        Timestamp::from_millis(onwards(&LATEST, told))
     }
+}
+
+/// `told`, or the latest time that was told before if that is a little later.
+fn onwards(latest: &AtomicU64, told: u64) -> u64 {
+    let before = latest.fetch_max(told, Ordering::Relaxed);
+    if before.saturating_sub(told) <= CORRECTION {
+        return before.max(told);
+    }
+    latest.store(told, Ordering::Relaxed);
+    told
 }
 
 /// A clock that stands still until it is moved, for tests.
@@ -62,5 +81,21 @@ impl Stopwatch {
     /// The time since the start.
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_goes_back_for_corrections_only() {
+        let (latest, hour, year) = (AtomicU64::new(0), 3_600_000, 365 * 24 * 3_600_000);
+        assert_eq!(onwards(&latest, year), year);
+        assert_eq!(onwards(&latest, year + hour), year + hour);
+        assert_eq!(onwards(&latest, year), year + hour);
+        assert_eq!(onwards(&latest, year + 2 * hour), year + 2 * hour);
+        assert_eq!(onwards(&latest, hour), hour);
+        assert_eq!(onwards(&latest, hour + 1), hour + 1);
     }
 }

@@ -13,7 +13,6 @@
     clippy::indexing_slicing,
     reason = "the judge's own bytes; a panic is a broken judge, and told"
 )]
-#![allow(dead_code, reason = "the cases come area by area")]
 
 mod args;
 mod case;
@@ -24,13 +23,16 @@ mod disk;
 mod expectations;
 mod judge;
 mod parts;
+mod power;
 mod random;
 mod report;
 mod row;
 mod run;
 mod running;
 mod server;
+mod several;
 mod stop;
+mod strace;
 mod target;
 mod tus;
 mod verdict;
@@ -106,7 +108,7 @@ fn bench(run: &Run) -> Result<Bench, String> {
         (None, Some(program)) => {
             let program = program.canonicalize();
             let program = program.map_err(|error| format!("--server-bin: {error}"))?;
-            started(Launcher { program, args: run.server_arg.clone() }, http)?
+            started(Launcher { program, args: run.server_arg.clone(), under: Vec::new() }, http)?
         }
         (None, None) => return Err("--url or --server-bin is needed (see --help)".to_owned()),
     };

@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    digest::{composite, composite_of_hex, length, sha256_hex},
+    digest::{composite, length, sha256_hex},
     disk::{Snapshot, files_below},
     random::Random,
     server::Server,
@@ -88,11 +88,6 @@ impl Parts {
     /// The digest over the raw digests, in hex.
     pub(crate) fn composite(&self) -> String {
         composite(&self.chunks())
-    }
-
-    /// The digest over the digests in hex, itself in hex.
-    pub(crate) fn composite_of_hex(&self) -> String {
-        composite_of_hex(&self.chunks())
     }
 
     /// The digest of one chunk, in hex.

@@ -6,11 +6,7 @@ use std::{
     net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -43,7 +39,6 @@ pub(crate) struct Server {
     address: SocketAddr,
     http: Http,
     process: Option<Process>,
-    asked: AtomicU64,
 }
 
 /// A process that the suite has started.
@@ -64,6 +59,8 @@ pub(crate) struct Launcher {
     pub(crate) program: PathBuf,
     /// Options that every server gets.
     pub(crate) args: Vec<String>,
+    /// The words before the program: another one that runs it. Empty for none.
+    pub(crate) under: Vec<String>,
 }
 
 /// What an attempt to start a server came to.
@@ -82,12 +79,21 @@ impl Server {
         let chunks = chunks.map(|target| target.path.trim_end_matches('/').to_owned());
         let mut found = target.address().to_socket_addrs().map_err(|error| error.to_string())?;
         let address = found.next().ok_or_else(|| format!("{url} has no address"))?;
-        Ok(Self { target, chunks, address, http, process: None, asked: AtomicU64::new(0) })
+        Ok(Self { target, chunks, address, http, process: None })
     }
 
     /// A server of its own, on a data folder of its own.
     pub(crate) fn start(launcher: &Launcher, args: &[&str], http: Http) -> Step<Self> {
-        let folder = Arc::new(tempfile::tempdir()?);
+        Self::start_in(launcher, args, Arc::new(tempfile::tempdir()?), http)
+    }
+
+    /// As [`Server::start`], with the data folder `data` in a folder that is made already.
+    pub(crate) fn start_in(
+        launcher: &Launcher,
+        args: &[&str],
+        folder: Arc<TempDir>,
+        http: Http,
+    ) -> Step<Self> {
         Self::launch(launcher, args.iter().map(|&arg| arg.to_owned()).collect(), folder, http)
     }
 
@@ -121,19 +127,10 @@ impl Server {
         Self::launch(&process.launcher, args, folder, self.http)
     }
 
-    /// A new process with other options on the data folder of this one, which is stopped first.
-    pub(crate) fn again_with(&self, args: &[&str]) -> Step<Self> {
-        self.stop()?;
-        let process = self.process()?;
-        let args = args.iter().map(|&arg| arg.to_owned()).collect();
-        Self::launch(&process.launcher, args, Arc::clone(&process.folder), self.http)
-    }
-
     /// The same server asked in another version of HTTP.
     pub(crate) fn in_http(&self, http: Http) -> Self {
         let (target, chunks) = (self.target.clone(), self.chunks.clone());
-        let (address, asked) = (self.address, AtomicU64::new(0));
-        Self { target, chunks, address, http, process: None, asked }
+        Self { target, chunks, address: self.address, http, process: None }
     }
 
     fn process(&self) -> Step<&Process> {
@@ -186,11 +183,6 @@ impl Server {
         self.http
     }
 
-    /// How many requests were asked with [`Server::ask`].
-    pub(crate) fn asked(&self) -> u64 {
-        self.asked.load(Ordering::Relaxed)
-    }
-
     /// A new connection of HTTP/1.1.
     pub(crate) fn connect(&self) -> Step<Conn> {
         Ok(Conn::open(self.address, self.host())?)
@@ -204,7 +196,6 @@ impl Server {
     /// One request on a connection of its own, in the version of HTTP of this run where that can
     /// say it.
     pub(crate) fn ask(&self, request: &Request) -> Step<Answer> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
         if self.http == Http::Two && H2::can(request) {
             return self.connect_h2()?.ask(request);
         }
@@ -341,17 +332,27 @@ impl Server {
     /// No file can grow any more, as on a full disk. The limit is the process's own, which answers
     /// a write beyond it as a file system does that is full.
     pub(crate) fn fill_disk(&self) -> Step {
-        self.limit_files(Some(0))
+        self.fill_disk_at(0)
+    }
+
+    /// No file can grow beyond `length` bytes: of a write across it the first part is taken.
+    pub(crate) fn fill_disk_at(&self, length: u64) -> Step {
+        self.limit(Resource::Fsize, Rlimit { current: Some(length), maximum: None })
     }
 
     /// Files can grow again.
     pub(crate) fn make_room(&self) -> Step {
-        self.limit_files(None)
+        self.limit(Resource::Fsize, Rlimit { current: None, maximum: None })
     }
 
-    fn limit_files(&self, current: Option<u64>) -> Step {
+    /// It cannot have more files and connections open than `most`.
+    pub(crate) fn limit_descriptors(&self, most: u64) -> Step {
+        self.limit(Resource::Nofile, Rlimit { current: Some(most), maximum: Some(most) })
+    }
+
+    fn limit(&self, what: Resource, limit: Rlimit) -> Step {
         let pid = Some(Pid::from_child(&*self.child()?));
-        let limited = prlimit(pid, Resource::Fsize, Rlimit { current, maximum: None });
+        let limited = prlimit(pid, what, limit);
         limited.map(|_| ()).map_err(|error| Stop::Skip(format!("no limit can be set: {error}")))
     }
 }
@@ -381,10 +382,28 @@ fn origin(url: &str) -> String {
 }
 
 impl Launcher {
-    /// Runs the program to its end, for command lines that start no server.
+    /// Runs the program to its end, for command lines that start no server: its status and what it
+    /// said on standard error. One that runs on is ended, which is a breach.
     pub(crate) fn run(&self, args: &[&str]) -> Step<(ExitStatus, String)> {
-        let output = Command::new(&self.program).args(args).stdin(Stdio::null()).output()?;
-        Ok((output.status, String::from_utf8_lossy(&output.stderr).into_owned()))
+        let folder = tempfile::tempdir()?;
+        let log = folder.path().join("log");
+        let mut child = Command::new(&self.program)
+            .args(args)
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log)?)
+            .spawn()?;
+        let deadline = Instant::now() + PATIENCE / 4;
+        while child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                child.kill()?;
+                child.wait()?;
+                return Err(breach("the server runs instead of ending"));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok((child.wait()?, fs::read_to_string(&log).unwrap_or_default()))
     }
 
     fn spawn(&self, listen: &str, args: &[String], folder: &Path) -> Started {
@@ -403,7 +422,8 @@ impl Launcher {
         let errors = File::options().create(true).append(true).open(&log)?;
         // Who ignores the signal sees the error of a write beyond the limit of `fill_disk`.
         let mut child = Command::new("/bin/sh")
-            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+            .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"])
+            .args(&self.under)
             .arg(&self.program)
             .arg(format!("--listen={listen}"))
             .arg(format!("--data-dir={}", data_of(folder).display()))

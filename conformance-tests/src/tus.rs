@@ -7,7 +7,7 @@ use crate::{
     disk::{self, Snapshot},
     random::Random,
     server::Server,
-    stop::{Step, ensure},
+    stop::Step,
     wire::{Answer, Request, h1::Conn},
 };
 
@@ -207,10 +207,4 @@ pub(crate) fn problem(answer: Answer, status: u16) -> Step<Answer> {
     let answer = answer.expect(status)?;
     answer.is_problem()?;
     Ok(answer)
-}
-
-/// The refusal is a problem document; ours, to be noted as advice.
-pub(crate) fn is_problem(answer: &Answer) -> Step {
-    ensure((400..600).contains(&answer.status), "no refusal")?;
-    answer.is_problem()
 }

@@ -258,9 +258,9 @@ impl Holds {
                 if self.has_expired(record) {
                     return Err(HoldError::Expired);
                 }
-                if record.manifest().is_partial() {
-                    // Facts first: without its bytes it would tell an offset that it never had.
-                    // Bytes that a kill leaves behind are swept.
+                if record.manifest().is_partial() || record.phase().takes_bytes() {
+                    // Facts first: without its bytes it would tell an offset that it never had, or
+                    // one lower than it has told. Bytes that a kill leaves behind are swept.
                     self.state.forget(id)?;
                     return Ok(self.storage.remove_upload(id)?);
                 }

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use http::{HeaderMap, HeaderValue, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Version, header, request::Parts, uri::Authority};
 
 use super::problem::Problem;
 
@@ -99,14 +99,23 @@ pub fn decimal(text: &str) -> Result<u64, NotDecimal> {
     Ok(number.unsigned_abs())
 }
 
-/// HTTP/1.1 wants exactly one `Host` (RFC 9112 §3.2).
+/// HTTP/1.1 wants exactly one `Host`, which is empty or names a host and perhaps a port
+/// (RFC 9112 §3.2).
 pub fn check_host(parts: &Parts) -> Result<(), Problem> {
-    let why = "it must come exactly once";
-    let once = parts.headers.get_all(header::HOST).iter().count() == 1;
-    if parts.version == Version::HTTP_11 && !once {
-        return Err(Problem::MalformedHeader { name: "Host", why });
+    let malformed = |why| Err(Problem::MalformedHeader { name: "Host", why });
+    let lines = parts.headers.get_all(header::HOST);
+    if parts.version == Version::HTTP_11 && lines.iter().count() != 1 {
+        return malformed("it must come exactly once");
     }
-    Ok(())
+    if lines.iter().all(|line| line.is_empty() || is_authority(line.as_bytes())) {
+        return Ok(());
+    }
+    malformed("it must name a host, and perhaps a port")
+}
+
+/// A host, and perhaps a port; nobody's name before it (RFC 9110 §7.2).
+fn is_authority(text: &[u8]) -> bool {
+    !text.contains(&b'@') && Authority::try_from(text).is_ok()
 }
 
 /// What the head says about the body's length.

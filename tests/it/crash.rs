@@ -365,3 +365,22 @@ fn a_torn_ledger_is_read_and_a_damaged_one_harms_nobody_else() {
     upload.patch(offset as u64, &bytes[offset..]).expect(204);
     upload.is_file(&bytes);
 }
+
+// rows: FAULT-02: inside DELETE.
+/// Found by the judge: a kill in the middle of DELETE left an upload that had told 5 at 0.
+#[test]
+fn killed_within_a_delete() {
+    let mut random = Random::announced("killed_within_a_delete");
+    let mut server = Server::start();
+    for round in 0..12 {
+        let url = Upload::hello(&server).url;
+        let mut connection = server.begin(&request("DELETE", &url));
+        thread::sleep(Duration::from_micros(random.between(0, 1_500)));
+        server.kill_9();
+        let answered = connection.try_answer("DELETE").is_ok_and(|answer| answer.status == 204);
+        server.start_again();
+        let head = server.ask(&request("HEAD", &url)).expect_one(&[200, 404]);
+        assert!(head.status == 404 || !answered, "round {round}: it is back");
+        assert!(head.status == 404 || head.offset() == 5, "round {round}: {head:?}");
+    }
+}

@@ -1,15 +1,19 @@
 //! Told to stop, the server keeps what it has and goes.
 
 use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
     chunks::Parts,
+    client::Conn,
     random::Random,
     server::{CHUNK, Server},
-    tus::{Upload, append, request},
+    tus::{Upload, append, create, request},
 };
 
 // rows: FAULT-06
@@ -183,5 +187,25 @@ fn a_patch_in_flight_is_told_how_far_it_got() {
     answer.needs("Retry-After");
     assert_eq!(answer.offset(), 400);
     assert_eq!(server.exits_within(Duration::from_secs(5)).code(), Some(0));
-    assert!(crate::client::Conn::try_open(server.address()).is_err());
+    assert!(Conn::try_open(server.address()).is_err());
+}
+
+/// Found by review: where the log filled the disk, a request that logged got no answer.
+#[test]
+fn a_log_that_cannot_be_written_costs_no_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_piton"))
+        .args(["--listen=127.0.0.1:0", "--log-level=trace"])
+        .arg(format!("--data-dir={}", folder.path().join("data").display()))
+        .stdout(Stdio::piped())
+        .stderr(fs::File::options().write(true).open("/dev/full").unwrap())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim_end().rsplit('/').next().unwrap().parse().unwrap();
+    let answer = Conn::open(address).try_ask(&create(11));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    answer.unwrap().expect(201);
 }

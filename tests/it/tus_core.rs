@@ -264,27 +264,6 @@ fn an_answer_about_trouble_names_the_version_too() {
     names_the_version_once(&gone.get().refused(410));
 }
 
-// A log on a full disk: to tell of that on the same stream took the connection with it.
-#[test]
-fn a_log_that_cannot_be_written_costs_no_answer() {
-    let folder = tempfile::tempdir().unwrap();
-    let full = fs::File::options().write(true).open("/dev/full").unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_piton"))
-        .args(["--listen=127.0.0.1:0", "--log-level=debug", "--data-dir"])
-        .arg(folder.path())
-        .stdout(Stdio::piped())
-        .stderr(full)
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim_end().trim_start_matches("piton listening on http://");
-    let answer = Conn::open(address.trim_end_matches('/').parse().unwrap()).try_ask(&create(11));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    answer.unwrap().expect(201);
-}
-
 // rows: TUS-CORE-13
 // spec: CORE-4
 #[test]

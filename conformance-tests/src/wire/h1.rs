@@ -53,11 +53,6 @@ impl Conn {
         Self { stream, host: host.to_owned(), unread, sent, received }
     }
 
-    /// Another hand on the same connection, to send with.
-    pub(crate) fn twin(&self) -> io::Result<Self> {
-        Ok(Self::around(self.stream.try_clone()?, &self.host))
-    }
-
     /// The bytes of a request as this connection sends it.
     fn wire(&self, request: &Request) -> Vec<u8> {
         if request.has("Host") {

@@ -20,7 +20,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use tokio::{
     net::TcpStream,
     runtime::{Builder, Runtime},
-    task::JoinHandle,
     time,
 };
 
@@ -40,22 +39,23 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 #[derive(Debug)]
 pub(crate) struct H2 {
     client: SendRequest<Bytes>,
-    driver: JoinHandle<Result<(), h2::Error>>,
     host: String,
 }
 
 impl H2 {
     /// Connects in cleartext, with prior knowledge (RFC 9113 §3.3).
     pub(crate) fn open(address: SocketAddr, host: &str) -> io::Result<Self> {
-        let (client, driver) = RUNTIME.block_on(patiently(async {
+        let client = RUNTIME.block_on(patiently(async {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             let mut builder = client::Builder::new();
             builder.initial_window_size(1 << 20).initial_connection_window_size(4 << 20);
             let (client, connection) = builder.handshake(stream).await.map_err(io::Error::other)?;
-            Ok((client, tokio::spawn(connection)))
+            // It ends with its client.
+            tokio::spawn(connection);
+            Ok(client)
         }))?;
-        Ok(Self { client, driver, host: host.to_owned() })
+        Ok(Self { client, host: host.to_owned() })
     }
 
     /// Can a request be asked this way? Chunks, HTTP/1.0 and nonsense in heads belong to HTTP/1.
@@ -131,15 +131,6 @@ impl H2 {
         }
         let head = head.version(http::Version::HTTP_2).body(());
         head.map_err(|error| breach(format_args!("HTTP/2 cannot say this request: {error}")))
-    }
-
-    /// The server ends the connection within `span`; with a farewell, or with an error.
-    pub(crate) fn closes_within(self, span: Duration) -> Step {
-        let Self { client, driver, .. } = self;
-        let ended = RUNTIME.block_on(async { time::timeout(span, driver).await });
-        // Held until here: without a handle the client itself would say farewell.
-        drop(client);
-        ended.map(|_| ()).map_err(|_| breach(format_args!("still open after {span:?}")))
     }
 }
 
