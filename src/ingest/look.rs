@@ -112,8 +112,8 @@ impl Ingest {
         self.proven(move || this.look(this.find_for_chunk(&key)?.id)).await
     }
 
-    /// What a look gives. A finished file that a power loss may have taken bytes of is compared with
-    /// its digests first, once.
+    /// What a look gives. A finished file that a power loss may have taken bytes of is compared
+    /// with its digests first, once.
     async fn proven(
         self: &Arc<Self>,
         look: impl Fn() -> Result<View, IngestError> + Clone + Send + 'static,

@@ -336,7 +336,7 @@ impl Record {
             return Err(LawError::ChunkLength { chunk, expected, actual: sealed.length });
         }
         self.place(chunk, sealed.part)?;
-        // A promised tail stays known: it outlives the chunk where a power loss takes only the rest.
+        // A promised tail stays known: it outlives the chunk if a power loss takes only the rest.
         self.chunks.insert(chunk, sealed);
         self.settle()
     }

@@ -1,16 +1,9 @@
 //! OPTIONS, the version check, routes and path tricks.
 
-use std::{
-    collections::HashSet,
-    fs,
-    io::{BufRead, BufReader},
-    process::{Command, Stdio},
-    thread,
-    time::Duration,
-};
+use std::{collections::HashSet, fs, thread, time::Duration};
 
 use crate::{
-    client::{Answer, Conn, Request},
+    client::{Answer, Request},
     disk::snapshot,
     server::Server,
     takeover::stalled,
