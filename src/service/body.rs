@@ -35,6 +35,10 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// The same, once the process stops.
 const DRAIN_TIME_OF_STOP: Duration = Duration::from_millis(250);
 
+/// Pauses in which the form parser must have made sense of something: it looks at what it has after
+/// every other one only.
+const PAUSES_MAX: u8 = 2;
+
 /// Bytes that the form parser may take in before it hands something on: more than one frame, which
 /// may be all file.
 const HOARD_MAX: usize = 256 * 1024;
@@ -56,8 +60,8 @@ struct Shared {
     progress: Progress,
     /// Bytes that the form parser took since it last handed something on.
     hoarded: usize,
-    /// It was told to make sense of them before it gets more, or hears of the end.
-    asked_to_parse: bool,
+    /// How often it was told to make sense of them before it gets more, or hears of the end.
+    pauses: u8,
     meter: Meter,
 }
 
@@ -110,7 +114,7 @@ impl RequestBody {
             patience,
             progress,
             hoarded: 0,
-            asked_to_parse: false,
+            pauses: 0,
             meter,
         };
         Self { shared: Arc::new(Mutex::new(shared)), announced }
@@ -185,7 +189,7 @@ impl RequestBody {
     pub(super) fn handed_on(&self) {
         let mut shared = self.lock();
         shared.hoarded = 0;
-        shared.asked_to_parse = false;
+        shared.pauses = 0;
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -230,6 +234,13 @@ impl Shared {
         if let Ok(trailers) = frame.into_trailers() {
             self.checksum = checksum(&trailers);
         }
+    }
+
+    /// Makes the form parser look at what it has.
+    fn pause<T>(&mut self, context: &mut Context<'_>) -> Poll<T> {
+        self.pauses = self.pauses.saturating_add(1);
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn end<T>(&mut self, last: T) -> Poll<T> {
@@ -313,13 +324,11 @@ impl Stream for RequestBody {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut shared = self.lock();
         if shared.hoarded > HOARD_MAX {
-            if shared.asked_to_parse {
+            if shared.pauses >= PAUSES_MAX {
                 return Poll::Ready(Some(Err(Broken::Malformed)));
             }
             // It takes whatever is ready before it looks: a pause makes it look.
-            shared.asked_to_parse = true;
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+            return shared.pause(context);
         }
         let polled = shared.poll(context);
         match &polled {
@@ -327,10 +336,8 @@ impl Stream for RequestBody {
                 shared.hoarded = shared.hoarded.saturating_add(bytes.len());
             }
             // Bytes and end in one go it would take for an end without bytes.
-            Poll::Ready(None) if shared.hoarded > 0 && !shared.asked_to_parse => {
-                shared.asked_to_parse = true;
-                context.waker().wake_by_ref();
-                return Poll::Pending;
+            Poll::Ready(None) if shared.hoarded > 0 && shared.pauses == 0 => {
+                return shared.pause(context);
             }
             _ => {}
         }

@@ -185,18 +185,39 @@ mod tests {
         }
     }
 
+    fn body(frames: impl IntoIterator<Item = Option<&'static [u8]>>) -> RequestBody {
+        let pace = Pace { idle_timeout: Duration::from_secs(30), min_rate: None };
+        RequestBody::new(Late(frames.into_iter().collect()), None, pace, Meter::default())
+    }
+
     /// The parser asks twice before it looks at what it has. Found where a chunk of a form over
     /// HTTP/2 was answered 400 now and then, although all of it had come.
     #[tokio::test]
     async fn a_form_that_comes_between_two_looks_is_whole() {
         let form = b"--x\r\nContent-Disposition: form-data; name=\"hash\"\r\n\r\n0123\r\n--x--\r\n";
-        let pace = Pace { idle_timeout: Duration::from_secs(30), min_rate: None };
-        let late = Late([None, Some(&form[..])].into());
-        let body = RequestBody::new(late, None, pace, Meter::default());
+        let body = body([None, Some(&form[..])]);
         let mut form = Multipart::with_constraints(body.clone(), "x", constraints());
         let field = form.next_field().await.unwrap().unwrap();
         assert_eq!((field.name(), body.is_over()), (Some("hash"), true));
         assert_eq!(field.bytes().await.unwrap(), "0123");
         assert!(form.next_field().await.unwrap().is_none());
+    }
+
+    /// The same with more bytes than the parser may take in before it hands something on.
+    #[tokio::test]
+    async fn a_form_of_which_much_comes_between_two_looks_is_read() {
+        let head = b"--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n";
+        let frames = [None, Some(&head[..])].into_iter();
+        let body =
+            body(frames.chain([Some(&[7; 200_000][..]); 4]).chain([Some(&b"\r\n--x--"[..])]));
+        let mut form = Multipart::with_constraints(body.clone(), "x", constraints());
+        let mut field = form.next_field().await.unwrap().unwrap();
+        body.handed_on();
+        let mut length = 0;
+        while let Some(bytes) = field.chunk().await.unwrap() {
+            body.handed_on();
+            length += bytes.len();
+        }
+        assert_eq!(length, 800_000);
     }
 }
