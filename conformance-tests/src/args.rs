@@ -24,6 +24,7 @@ pub(crate) enum Command {
 
 /// One run against one server.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "these are flags of a command line")]
 pub(crate) struct Run {
     /// The URL under which the server makes tus uploads, such as `http://127.0.0.1:8080/files/`.
     #[arg(long, value_name = "URL", conflicts_with = "server_bin")]
@@ -56,6 +57,9 @@ pub(crate) struct Run {
     /// Advice counts as a failure.
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Shows the bytes behind advice, too; those of failures are always shown.
+    #[arg(long)]
+    pub(crate) advice: bool,
     /// A row that is skipped counts as a failure, unless the version of HTTP cannot say it.
     #[arg(long)]
     pub(crate) no_skips: bool,

@@ -45,8 +45,8 @@ use case::Case;
 use clap::Parser;
 use expectations::{Expectations, Strictness};
 use judge::Bench;
-use report::Verdicts;
-use server::{Http, Launcher, Server};
+use report::{Shown, Verdicts};
+use server::{ChunkFlow, Http, Launcher, Server};
 use stop::Stop;
 use wire::Request;
 
@@ -81,7 +81,8 @@ fn judged(run: &Run) -> Result<(String, bool), String> {
     let outcomes = run::run(&bench, &cases, run.jobs);
     let strictness = if run.strict { Strictness::Strict } else { Strictness::Lenient };
     let verdicts = Verdicts::new(outcomes, &expectations, strictness, run.no_skips);
-    Ok((verdicts.written(run.format)?, verdicts.good()))
+    let shown = if run.advice { Shown::Advice } else { Shown::Failures };
+    Ok((verdicts.written(run.format, shown)?, verdicts.good()))
 }
 
 /// The cases that the command line asks for.
@@ -108,7 +109,8 @@ fn bench(run: &Run) -> Result<Bench, String> {
         (None, Some(program)) => {
             let program = program.canonicalize();
             let program = program.map_err(|error| format!("--server-bin: {error}"))?;
-            started(Launcher { program, args: run.server_arg.clone(), under: Vec::new() }, http)?
+            let (args, chunk_flow) = (run.server_arg.clone(), ChunkFlow::Offered);
+            started(Launcher { program, args, under: Vec::new(), chunk_flow }, http)?
         }
         (None, None) => return Err("--url or --server-bin is needed (see --help)".to_owned()),
     };
@@ -130,11 +132,13 @@ fn started(launcher: Launcher, http: Http) -> Result<(Server, Option<Launcher>),
     // Everybody comes from one address here.
     let mut free = small.clone();
     free.args.push("--max-uploads-per-ip=1000".to_owned());
-    for launcher in [free, small] {
-        if let Ok(server) = Server::start(&launcher, &[], http) {
-            return Ok((server, Some(launcher)));
-        }
+    let knows = |launcher: &Launcher| Server::start(launcher, &[], http).is_ok();
+    let mut launcher = [free, small].into_iter().find(knows).unwrap_or(launcher);
+    let server = Server::start(&launcher, &[], http).map_err(told)?;
+    if server.answers_chunks() {
+        return Ok((server, Some(launcher)));
     }
+    launcher.chunk_flow = ChunkFlow::Absent;
     let server = Server::start(&launcher, &[], http).map_err(told)?;
     Ok((server, Some(launcher)))
 }

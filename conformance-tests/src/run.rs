@@ -113,7 +113,7 @@ fn out_of_place(bench: &Bench, case: &Case) -> Option<String> {
     }
     let chunks = case.id.starts_with("CHUNK-") || case.id.starts_with("CROSS-");
     if chunks && !bench.server.has_chunks() {
-        return Some("no URL of a chunk flow is given (--chunks-url)".to_owned());
+        return Some("there is no chunk flow, or no --chunks-url".to_owned());
     }
     if case.id.starts_with("FAULT-") && bench.launcher.is_none() {
         return Some("needs a server that the suite starts (--server-bin)".to_owned());

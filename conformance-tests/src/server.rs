@@ -61,6 +61,15 @@ pub(crate) struct Launcher {
     pub(crate) args: Vec<String>,
     /// The words before the program: another one that runs it. Empty for none.
     pub(crate) under: Vec<String>,
+    /// Whether its servers have one.
+    pub(crate) chunk_flow: ChunkFlow,
+}
+
+/// The flow of numbered chunks, at the root of a server that is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChunkFlow {
+    Offered,
+    Absent,
 }
 
 /// What an attempt to start a server came to.
@@ -115,7 +124,8 @@ impl Server {
         let ends = Mutex::default();
         let process = Process { child, launcher: launcher.clone(), args, folder, ends };
         let (origin, files) = (origin(&url), files_url(&url));
-        let mut server = Self::remote(&files, Some(&origin), http).map_err(breach)?;
+        let chunks = (launcher.chunk_flow == ChunkFlow::Offered).then_some(origin.as_str());
+        let mut server = Self::remote(&files, chunks, http).map_err(breach)?;
         server.process = Some(process);
         Ok(server)
     }
@@ -176,6 +186,14 @@ impl Server {
     /// Must it hand out finished files? tus 1.0.0 knows no download; the chunk flow has one.
     pub(crate) fn hands_out_files(&self) -> bool {
         if self.process.is_some() { self.has_known_layout() } else { self.has_chunks() }
+    }
+
+    /// Does `GET /upload/check` answer as the chunk flow does?
+    pub(crate) fn answers_chunks(&self) -> bool {
+        let asked = self.at("/upload/check?hash=0123456789abcdef&index=0");
+        let asked = asked.and_then(|target| self.ask(&Request::new("GET", &target)));
+        let told = asked.and_then(|answer| answer.expect(200)?.json());
+        told.is_ok_and(|told| told["exists"].is_boolean())
     }
 
     /// The version of HTTP that [`Server::ask`] speaks.

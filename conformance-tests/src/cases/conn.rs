@@ -195,10 +195,11 @@ fn an_old_version(judge: &Judge<'_>) -> Step {
     let mut connection = server.begin(&chunked)?;
     let answer = connection.answer("PATCH")?;
     judge.ours(answer.clone().expect(400).at("chunked"))?;
+    // To read them and close is how some understand "after processing the message".
     let refused = answer.status >= 400;
-    answer.ensure(refused, "chunks were taken from a client of HTTP/1.0")?;
+    judge.ours(answer.ensure(refused, "chunks were taken from a client of HTTP/1.0"))?;
     connection.closes_within(SOON).at("chunked")?;
-    upload.is_at(stored).at("chunked")
+    if refused { upload.is_at(stored).at("chunked") } else { Ok(()) }
 }
 
 fn heads_that_are_none(judge: &Judge<'_>) -> Step {
@@ -355,7 +356,8 @@ fn heads_have_limits(judge: &Judge<'_>) -> Step {
     for (what, request, status) in
         [("1,000 headers", many, 431), ("1 MB", fat, 431), ("a long target", long, 414)]
     {
-        let answer = server.ask(&request).at(what)?;
+        // The reset behind an answer may take it away before it is read.
+        let Some(answer) = judge.ours(server.ask(&request).at(what))? else { continue };
         judge.ours(answer.clone().expect(status).at(what))?;
         // Who wishes to read all of it answers what it then says: that there is no such upload, or
         // no whole file yet.

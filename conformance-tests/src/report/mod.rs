@@ -58,9 +58,9 @@ impl Verdicts {
     }
 
     /// The verdicts in this form.
-    pub(crate) fn written(&self, format: Format) -> Result<String, String> {
+    pub(crate) fn written(&self, format: Format, shown: Shown) -> Result<String, String> {
         match format {
-            Format::Table => Ok(table::written(self)),
+            Format::Table => Ok(table::written(self, shown)),
             Format::Markdown => Ok(markdown::written(self)),
             Format::Junit => junit::written(self),
             Format::Json => {
@@ -70,6 +70,15 @@ impl Verdicts {
             }
         }
     }
+}
+
+/// Whose bytes a table shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// Those of what counts as a failure.
+    Failures,
+    /// Those of advice, too.
+    Advice,
 }
 
 /// The rows that can be asked: id, level, source, request.
@@ -130,7 +139,7 @@ mod tests {
         let verdicts = verdicts(Verdict::Failed, Strictness::Strict);
         let id = verdicts.all[0].0.id.clone();
         for format in [Format::Table, Format::Json, Format::Junit, Format::Markdown] {
-            assert!(verdicts.written(format).unwrap().contains(&id), "{format:?}");
+            assert!(verdicts.written(format, Shown::Failures).unwrap().contains(&id), "{format:?}");
         }
     }
 }

@@ -2,20 +2,21 @@
 
 use std::fmt::Write;
 
-use super::{LEVELS, Verdicts, first, word};
+use super::{LEVELS, Shown, Verdicts, first, word};
 use crate::{
     expectations::Standing,
     verdict::{Finding, Outcome, Verdict},
 };
 
 /// The table, the findings behind it, and the sums.
-pub(crate) fn written(verdicts: &Verdicts) -> String {
+pub(crate) fn written(verdicts: &Verdicts, shown: Shown) -> String {
     let mut text = String::new();
     for (outcome, standing) in &verdicts.all {
         text.push_str(&line(outcome, *standing));
     }
     for (outcome, standing) in &verdicts.all {
-        if matches!(standing, Standing::Unexpected | Standing::Advised) {
+        let advised = *standing == Standing::Advised && shown == Shown::Advice;
+        if *standing == Standing::Unexpected || advised {
             text.push_str(&findings(outcome));
         }
     }
