@@ -521,6 +521,7 @@ impl Held {
         let id = self.id().clone();
         if let Some(finished) = self.record().finished()
             && !self.holds.is_withdrawn(&id)?
+            && self.is_its_own(finished)?
         {
             self.storage().withdraw(&finished.name, &id, PartId::WITHDRAWN, flush)?;
         }

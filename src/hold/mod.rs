@@ -279,16 +279,16 @@ impl Holds {
     fn remove_files(&self, record: &Record) -> Result<(), HoldError> {
         let id = &record.manifest().id;
         self.forget_content(record);
+        // A power loss may have taken the file, and its name may be another's.
+        let trusted = record.epoch() >= self.options.epoch && record.phase() != Phase::Corrupt;
         if let Some(finished) = record.finished() {
-            if !self.is_withdrawn(id)? {
+            if trusted && !self.is_withdrawn(id)? {
                 self.storage.remove_finished(&finished.name)?;
             }
         } else if let Some(name) = record.merging() {
             let first = record.chunks().get(ChunkIndex::ZERO).map(|sealed| sealed.part);
             let there = first.map(|part| self.storage.part_size(id, part)).transpose()?;
-            // Only the publishing rename takes the part away, or a power loss: then the name may be
-            // another's.
-            let trusted = record.epoch() >= self.options.epoch;
+            // Only the publishing rename takes the part away, or a power loss.
             if trusted && there.flatten().is_none() {
                 self.storage.remove_finished(name)?;
             }
@@ -482,8 +482,8 @@ impl Holds {
         Ok(self.storage.remove_upload(&manifest.id)?)
     }
 
-    /// The upload that has the id already, unless it is expired: then it goes, and the next try
-    /// makes a new one.
+    /// The upload that has the id already, unless it is expired or its file lost: then it goes, and
+    /// the next try makes a new one.
     fn find_held(
         self: &Arc<Self>,
         manifest: Manifest,
@@ -494,7 +494,7 @@ impl Holds {
             Ok(lost) => lost,
             Err(error) => return Err((error, None)),
         };
-        if !held.is_expired() && !lost {
+        if !held.is_expired() && !lost && held.record().phase() != Phase::Corrupt {
             return Ok((held, Origin::Found));
         }
         let guard = held.forget().map_err(|error| (error, None))?;

@@ -11,7 +11,9 @@ use super::{
 use crate::{
     durable::{Durability, Flush},
     storage::StoredPart,
-    upload::{ChunkIndex, Fact, FinalName, Length, PROVEN, PartId, Phase, Record, Sha256Digest},
+    upload::{
+        ChunkIndex, Fact, FinalName, Finished, Length, PROVEN, PartId, Phase, Record, Sha256Digest,
+    },
 };
 
 impl Held {
@@ -102,11 +104,14 @@ impl Held {
         self.record().epoch() < self.trust_epoch()
     }
 
-    /// Compares a finished file with its digests. What cannot be proven is never served again.
+    /// Compares a finished file with its digests. What cannot be proven is never served again. One
+    /// that is not there needs no proof.
     fn prove(&mut self) -> Result<(), HoldError> {
         let Some(finished) = self.record().finished().cloned() else { return Ok(()) };
-        let size = self.storage().finished_size(&finished.name)?;
-        if size == Some(finished.length.get()) && self.is_as_sealed(&finished.name)? {
+        if self.storage().finished_size(&finished.name)?.is_none() {
+            return Ok(());
+        }
+        if self.is_as_finished(&finished)? {
             let epoch = self.trust_epoch();
             self.commit([Fact::Verified { epoch }], Flush::Lazy)?;
             return Ok(self.storage().remove_upload(self.id())?);
@@ -115,6 +120,16 @@ impl Held {
         let (id, name) = (self.id(), &finished.name);
         tracing::error!(%id, %name, "a power loss took bytes of a finished file");
         self.commit([Fact::Corrupt], Flush::Lazy)
+    }
+
+    /// Is the file under the name of a finished one still that file, as far as can be told?
+    pub(super) fn is_its_own(&self, finished: &Finished) -> Result<bool, HoldError> {
+        Ok(!self.is_unproven() || self.is_as_finished(finished)?)
+    }
+
+    fn is_as_finished(&self, finished: &Finished) -> Result<bool, HoldError> {
+        let size = self.storage().finished_size(&finished.name)?;
+        Ok(size == Some(finished.length.get()) && self.is_as_sealed(&finished.name)?)
     }
 
     /// A finished upload whose bytes were joined, and not hashed yet.
@@ -295,7 +310,7 @@ impl Held {
     }
 
     /// Copies promised bytes out of a part that goes on with other chunks, into one of their own:
-    /// there they are a tail.
+    /// there they are a tail. That is to be on the disk before they are given up where they were.
     fn set_aside(
         &self,
         chunk: ChunkIndex,
@@ -305,7 +320,11 @@ impl Held {
         let own = free_part(self.record(), chunk);
         self.storage().remove_part(self.id(), own)?;
         self.storage().create_part(self.id(), own, self.durability().of_answer())?;
-        self.bring((part, place), (own, 0), length)
+        self.bring((part, place), (own, 0), length)?;
+        match self.durability().of_answer() {
+            Flush::Lazy => Ok(()),
+            Flush::Durable => Ok(self.storage().open_part(self.id(), own)?.sync()?),
+        }
     }
 
     /// The bytes behind the prefix: in the part that the prefix ends in, or in a part of their own

@@ -358,7 +358,8 @@ impl Ingest {
 
 /// Errors of a look that mean: there is nothing (any more), so this chunk begins an upload.
 fn begins_anew(error: &IngestError) -> bool {
-    matches!(error, IngestError::Hold(HoldError::Unknown | HoldError::Expired))
+    use HoldError::{Damaged, Expired, Unknown};
+    matches!(error, IngestError::Hold(Unknown | Expired | Damaged(_)))
 }
 
 /// The upload's layout, if the request agrees with it; with the request's length where the upload

@@ -126,6 +126,17 @@ impl Ingest {
         blocking::run(look).await
     }
 
+    /// What is not known to be an upload's own file is compared before it is removed with it.
+    async fn prove(self: &Arc<Self>, id: &UploadId) -> Result<(), HoldError> {
+        let (this, own) = (self.clone(), id.clone());
+        let looked = blocking::run(move || this.holds.look(&own)).await;
+        // Whatever else is wrong with it, it can be removed.
+        if looked.is_ok_and(|look| self.is_unproven(&look.current.record)) {
+            drop(self.holds.take(id, Manner::Asking).await?);
+        }
+        Ok(())
+    }
+
     /// Is this a finished file that a power loss may have taken bytes of?
     pub(super) fn is_unproven(&self, record: &Record) -> bool {
         record.finished().is_some() && record.epoch() < self.holds.options().epoch
@@ -148,7 +159,8 @@ impl Ingest {
     }
 
     /// Removes an upload, finished or not, with all its bytes.
-    pub async fn terminate(&self, id: &UploadId) -> Result<(), IngestError> {
+    pub async fn terminate(self: &Arc<Self>, id: &UploadId) -> Result<(), IngestError> {
+        self.prove(id).await?;
         self.holds.forget(id).await?;
         self.merger.upload_gone(id);
         Ok(())

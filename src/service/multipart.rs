@@ -206,10 +206,10 @@ mod tests {
     /// The same with more bytes than the parser may take in before it hands something on.
     #[tokio::test]
     async fn a_form_of_which_much_comes_between_two_looks_is_read() {
+        static MUCH: [u8; 200_000] = [7; 200_000];
         let head = b"--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n";
         let frames = [None, Some(&head[..])].into_iter();
-        let body =
-            body(frames.chain([Some(&[7; 200_000][..]); 4]).chain([Some(&b"\r\n--x--"[..])]));
+        let body = body(frames.chain([Some(&MUCH[..]); 4]).chain([Some(&b"\r\n--x--"[..])]));
         let mut form = Multipart::with_constraints(body.clone(), "x", constraints());
         let mut field = form.next_field().await.unwrap().unwrap();
         body.handed_on();

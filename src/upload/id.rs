@@ -113,11 +113,12 @@ impl IdSecret {
 
     /// The chunk by which a client proves that it has a content: always the same one, which nobody
     /// can tell before. Were it another one at each time, whoever has any chunk could ask until it
-    /// is the one.
+    /// is the one. Never the last of several: of a short one the digest tells the bytes.
     pub fn sample(&self, content: &Content) -> ChunkIndex {
         let digest = self.content_digest(b"sample", content);
         let (number, _) = digest.split_first_chunk().expect("a digest has more than 8 bytes");
-        let number = u64::from_be_bytes(*number).checked_rem(content.total.get());
+        let among = content.total.get().saturating_sub(1).max(1);
+        let number = u64::from_be_bytes(*number).checked_rem(among);
         number.and_then(|k| ChunkIndex::new(k).ok()).unwrap_or_default()
     }
 

@@ -1,5 +1,7 @@
 //! The law, held against its vectors and its edges.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -382,4 +384,23 @@ fn a_refused_length_leaves_no_trace() {
     let before = record.clone();
     assert!(matches!(apply(&mut record, Fact::Length(length(11))), Err(LawError::Move(_))));
     assert_eq!(record, before);
+}
+
+/// Whoever knows the digests of a file's chunks could find a short one's bytes by trying.
+// spec: CHUNK-91
+#[test]
+fn the_chunk_to_prove_is_never_the_last_of_several() {
+    let sample = |total: u64, salt: u8| {
+        IdSecret::new([7; 32]).sample(&Content {
+            owner: String::new(),
+            length: Length::new((total - 1) * 4 + 1).unwrap(),
+            chunk_size: ChunkSize::new(4).unwrap(),
+            total: ChunkCount::new(total).unwrap(),
+            composite: Sha256Digest::of(&[salt]),
+        })
+    };
+    for total in [1, 2, 3] {
+        let sampled: BTreeSet<u64> = (0..64).map(|salt| sample(total, salt).get()).collect();
+        assert_eq!(sampled, (0..(total - 1).max(1)).collect(), "{total}");
+    }
 }

@@ -1,11 +1,14 @@
 //! Which answers wait for the disk, and what its refusal costs.
 
+use std::{path::PathBuf, time::Duration};
+
 use crate::{
     durable::Durability,
+    hold::HoldError,
     ingest::{ChunkFate, IngestError},
     storage::{Failure, Operation},
     testing::{Bench, chunk, content, is_io, layout, part},
-    upload::{Fact, FinalName, Phase, Sha256Digest},
+    upload::{Fact, FinalName, Phase, Sha256Digest, UploadId},
 };
 
 const HASH: &str = "00112233445566778899aabbccddeeff";
@@ -81,24 +84,45 @@ async fn a_finish_whose_flush_fails_begins_again_with_the_bytes() {
     assert_eq!(bench.download(&id).await, bytes);
 }
 
+/// Promised are the first three bytes. The end of chunk 0 comes in a PATCH that is never answered:
+/// of it the seals of so many chunks survive a power loss, and all bytes but the first.
+async fn promised_and_torn(bytes: &[u8], sealed: usize) -> (Bench, UploadId) {
+    let mut bench = bench(Durability::Ack);
+    let id = bench.create(Some(12)).await;
+    bench.push(&id, 0, &bytes[..3]).await.unwrap();
+    bench.scribble(&id, part(0), 4, &bytes[4..sealed * 4]);
+    let seal = |index: usize| {
+        let bytes = &bytes[index * 4..index * 4 + 4];
+        let digest = Some(Sha256Digest::of(bytes));
+        let chunk = chunk(u64::try_from(index).unwrap());
+        Fact::Sealed { chunk, length: 4, digest, part: part(0) }
+    };
+    bench.force(&id, (0..sealed).map(seal)).await;
+    bench.reopen_with(|setup| setup.epoch = 1).await;
+    (bench, id)
+}
+
+/// Were the chunk given up first, a second power loss could take the copy of its bytes.
+#[tokio::test]
+async fn promised_bytes_are_given_up_only_for_a_copy_that_is_on_the_disk() {
+    let bytes = content(12, 1);
+    let (bench, id) = promised_and_torn(&bytes, 2).await;
+    bench.faults.clear();
+    bench.faults.fail(Operation::Sync, 1, Failure::Device);
+    let refused = bench.ingest.head(&id).await.unwrap_err();
+    assert!(is_io(&refused), "{refused:?}");
+    assert_eq!(bench.holds.state().load(&id).unwrap().record.chunks().sealed(), 2);
+    assert_eq!(bench.head(&id).await, 3);
+    bench.push(&id, 3, &bytes[3..]).await.unwrap();
+    assert_eq!(bench.download(&id).await, bytes);
+}
+
 /// Found by going through every crash point.
 #[tokio::test]
 async fn promised_bytes_outlive_a_chunk_that_a_power_loss_takes() {
     for sealed in [1, 2] {
-        let mut bench = bench(Durability::Ack);
-        let (id, bytes) = (bench.create(Some(12)).await, content(12, 1));
-        bench.push(&id, 0, &bytes[..3]).await.unwrap();
-        // The end of chunk 0 comes in a PATCH that is never answered. Of it the seals survive, and
-        // all bytes but the first.
-        bench.scribble(&id, part(0), 4, &bytes[4..sealed * 4]);
-        let seal = |index: usize| {
-            let bytes = &bytes[index * 4..index * 4 + 4];
-            let digest = Some(Sha256Digest::of(bytes));
-            let chunk = chunk(u64::try_from(index).unwrap());
-            Fact::Sealed { chunk, length: 4, digest, part: part(0) }
-        };
-        bench.force(&id, (0..sealed).map(seal)).await;
-        bench.reopen_with(|setup| setup.epoch = 1).await;
+        let bytes = content(12, 1);
+        let (bench, id) = promised_and_torn(&bytes, sealed).await;
         assert_eq!(bench.head(&id).await, 3, "{sealed}");
         bench.push(&id, 3, &bytes[3..]).await.unwrap();
         assert_eq!(bench.download(&id).await, bytes);
@@ -152,6 +176,94 @@ async fn a_finished_file_that_lost_bytes_is_never_served() {
             let looked = bench.ingest.status(&id).await;
             assert_eq!(looked.is_ok(), served.is_ok(), "{durability:?} {damaged}");
             assert_eq!(bench.ingest.head(&id).await.is_ok(), served.is_ok());
+        }
+    }
+}
+
+/// The only file that is finished.
+fn file(bench: &Bench) -> PathBuf {
+    let files = std::fs::read_dir(bench.folder().join("files")).unwrap();
+    let mut files = files.map(|entry| entry.unwrap().path());
+    let file = files.next().unwrap();
+    assert_eq!(files.next(), None);
+    file
+}
+
+/// A power loss can take a file and leave what is told of it; its name is free then.
+// spec: STORE-33
+#[tokio::test]
+async fn a_file_that_took_the_name_of_a_lost_one_is_not_removed_with_it() {
+    for end in ["deleted", "deleted once it is known", "expired"] {
+        let mut bench = bench(Durability::None);
+        let (id, bytes) = (bench.create(Some(12)).await, content(12, 1));
+        bench.push(&id, 0, &bytes).await.unwrap();
+        let other = file(&bench);
+        std::fs::write(&other, "another's").unwrap();
+        let keep = Duration::from_hours(1);
+        bench.reopen_with(|setup| (setup.epoch, setup.keep_finished) = (1, Some(keep))).await;
+        if end == "expired" {
+            bench.clock.advance(2 * keep);
+            let held = bench.holds.try_take(&id).await.unwrap();
+            held.expire().unwrap();
+        } else {
+            let known = end != "deleted";
+            assert!(!known || bench.ingest.status(&id).await.is_err());
+            bench.ingest.terminate(&id).await.unwrap();
+        }
+        assert_eq!(std::fs::read(&other).unwrap(), b"another's", "{end}");
+        assert!(bench.ingest.status(&id).await.is_err(), "{end}");
+    }
+}
+
+/// The other side of it: what is the upload's own goes with it.
+#[tokio::test]
+async fn a_file_that_a_power_loss_left_whole_is_removed_with_its_upload() {
+    for keep in [None, Some(Duration::from_hours(1))] {
+        let mut bench = bench(Durability::None);
+        let (id, bytes) = (bench.create(Some(12)).await, content(12, 1));
+        bench.push(&id, 0, &bytes).await.unwrap();
+        let own = file(&bench);
+        bench.reopen_with(|setup| (setup.epoch, setup.keep_finished) = (1, keep)).await;
+        match keep {
+            None => bench.ingest.terminate(&id).await.unwrap(),
+            Some(keep) => {
+                bench.clock.advance(2 * keep);
+                bench.holds.try_take(&id).await.unwrap().expire().unwrap();
+            }
+        }
+        assert!(std::fs::read(&own).is_err(), "{keep:?}");
+    }
+}
+
+// spec: STORE-33
+#[tokio::test]
+async fn a_file_that_lost_bytes_can_be_sent_anew_at_once() {
+    for damage in [None, Some("damaged!")] {
+        let mut bench = bench(Durability::None);
+        let bytes = content(8, 1);
+        for round in 0..2 {
+            for (index, chunk) in bytes.chunks(4).enumerate() {
+                let put = (u64::try_from(index).unwrap(), chunk);
+                let fate = bench.put(HASH, put, layout(4, 8, 2)).await.unwrap();
+                assert_eq!(fate, ChunkFate::Stored, "{damage:?} {round}");
+            }
+            let id = bench.id_of(HASH);
+            bench.merge(&id).await.unwrap();
+            assert_eq!(bench.download(&id).await, bytes);
+            if round == 1 {
+                break;
+            }
+            match damage {
+                None => {
+                    let name = bench.status(&id).await.record.finished().unwrap().name.clone();
+                    bench.storage().remove_finished(&name).unwrap();
+                }
+                Some(other) => std::fs::write(file(&bench), other).unwrap(),
+            }
+            bench.reopen_with(|setup| setup.epoch = 1).await;
+            let gone = bench.ingest.head(&id).await.unwrap_err();
+            let unknown = matches!(gone, IngestError::Hold(HoldError::Unknown));
+            assert_eq!(unknown, damage.is_none(), "{gone:?}");
         }
     }
 }

@@ -245,6 +245,9 @@ async fn complete(bench: &Bench, id: &UploadId, story: Story, what: &str) {
             Err(error) => panic!("{what}: {error}"),
         }
         assert!(bench.ingest.status(id).await.is_err(), "{what}");
+        // Bytes that outlive their facts are swept.
+        let swept = bench.holds.remove_orphan(id);
+        assert!(swept.is_ok() || bench.parts(id).is_empty(), "{what}: {swept:?}");
         assert!(bench.parts(id).is_empty(), "{what}");
         return;
     }
