@@ -207,7 +207,8 @@ fn metadata_is_not_inherited(judge: &Judge<'_>) -> Step {
     let told = bare.header("Upload-Metadata").unwrap_or_default();
     bare.ensure(!told.contains("cGFydC5iaW4="), "the final upload has the part's metadata")?;
     judge.ours(bare.lacks("Upload-Metadata"))?;
-    let value = "filename d2hvbGUudHh0,filetype dGV4dC9wbGFpbg==";
+    // The order of several pairs is asked by TUS-META-01.
+    let value = "filename d2hvbGUudHh0";
     let own = join(server, &final_of(&[&part])).header("Upload-Metadata", value);
     let own = Upload::from_answer(server, &server.ask(&own)?.expect(201)?)?;
     own.head()?.has("Upload-Metadata", value).at("its own metadata")
