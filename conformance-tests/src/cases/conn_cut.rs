@@ -12,7 +12,7 @@ use crate::{
     random::Random,
     server::{Http, Server},
     several::Running,
-    stop::{At, Step, ensure},
+    stop::{At, Step, breach, ensure},
     tus::{Upload, append, patch, request},
 };
 
@@ -66,7 +66,9 @@ pub(super) fn bodies_that_stall(judge: &Judge<'_>) -> Step {
             let (server, bytes) = (&server, &bytes);
             scope.spawn(move || stalls(judge.http(), server, bytes, sent).at(sent))
         });
-        hands.into_iter().try_for_each(|hand| hand.join().unwrap_or(Ok(())))
+        hands
+            .into_iter()
+            .try_for_each(|hand| hand.join().unwrap_or_else(|_| Err(breach("the judge broke"))))
     })
 }
 

@@ -217,7 +217,9 @@ fn a_file_is_whole_or_not_there(judge: &Judge<'_>) -> Step {
             let hands: Vec<_> = (0..3).map(|_| scope.spawn(|| hammer(upload, bytes))).collect();
             let finished = finish(upload, bytes, CHUNK);
             let mut hands = hands.into_iter();
-            finished.and(hands.try_for_each(|hand| hand.join().unwrap_or(Ok(()))))
+            finished.and(hands.try_for_each(|hand| {
+                hand.join().unwrap_or_else(|_| Err(breach("the judge broke")))
+            }))
         })
         .at(format_args!("round {round}"))?;
         upload.is_file(bytes)?;

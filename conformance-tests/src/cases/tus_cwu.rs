@@ -23,7 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     case("TUS-CWU-04", keeps_the_part_that_fits),
     case("TUS-CWU-05", drops_no_body_silently),
     case("TUS-CWU-06", takes_an_empty_or_deferred_one).says(
-        "[The Server] MUST include the Upload-Offset header in the response and MUST set its value \
+        "The Server … MUST include the Upload-Offset header in the response and MUST set its value \
          to the offset of the upload after applying the accepted bytes. … As long as the length of \
          the upload is not known, the Server MUST set Upload-Defer-Length: 1 in all responses to \
          HEAD requests. … If the length of the upload exceeds the maximum, …, the Server MUST \

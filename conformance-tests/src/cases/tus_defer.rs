@@ -27,8 +27,9 @@ pub(crate) const CASES: &[Case] = &[
     case("TUS-DEFER-04", takes_no_length_that_cannot_be_true),
     case("TUS-DEFER-05", takes_no_length_below_its_body),
     case("TUS-DEFER-06", changes_no_length).says(
-        "Once it is known the Client MUST set the Upload-Length header in the next PATCH \
-               request. Once set the length MUST NOT be changed.",
+        "If the length was deferred using Upload-Defer-Length: 1, the Client MUST set the \
+         Upload-Length header in the next PATCH request, once the length is known. Once set the \
+         length MUST NOT be changed.",
     ),
     case("TUS-DEFER-07", takes_the_same_length_again),
     case("TUS-DEFER-08", declares_no_more_than_the_maximum).says(
@@ -39,7 +40,7 @@ pub(crate) const CASES: &[Case] = &[
     case("TUS-DEFER-09", has_a_maximum_without_a_length),
     case("TUS-DEFER-10", keeps_no_length_of_a_refused_patch).says(
         "If the offsets do not match, the Server MUST respond with the 409 Conflict status without \
-         modifying the upload resource. … [400 and 460:] In the first two cases the uploaded chunk \
+         modifying the upload resource. … [400 and 460] In the first two cases the uploaded chunk \
          MUST be discarded, and the upload and its offset MUST NOT be updated.",
     ),
     case("TUS-DEFER-11", keeps_the_length_of_a_cut_patch),

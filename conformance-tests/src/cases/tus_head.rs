@@ -1,13 +1,15 @@
 //! HEAD (section 6 of the page).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     case::{Case, case},
     judge::Judge,
     random::Random,
-    stop::{At, Step, ensure},
+    server::Http,
+    stop::{At, Step, breach, ensure},
     tus::{GONE, Upload, request},
+    wire::Answer,
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -40,15 +42,30 @@ fn tells_the_offset(judge: &Judge<'_>) -> Step {
         no_store(&head)?;
         judge.ours(head.clone().expect(200))?;
     }
+    if judge.http() == Http::One {
+        has_no_body(judge, &Upload::hello(server)?)?;
+    }
     let unknown = format!("{}/unknown", server.files().trim_end_matches('/'));
     let answer = server.ask(&request("HEAD", &unknown))?;
     judge.ours(no_store(&answer).at("an upload that is not there"))?;
     Ok(())
 }
 
-fn no_store(answer: &crate::wire::Answer) -> Step {
-    let value = answer.needs("Cache-Control")?;
-    answer.ensure(value.contains("no-store"), format_args!("Cache-Control is {value:?}"))
+fn no_store(answer: &Answer) -> Step {
+    let told = answer.list("Cache-Control");
+    let there = told.iter().any(|directive| directive.eq_ignore_ascii_case("no-store"));
+    answer.ensure(there, format_args!("Cache-Control is {:?}", told.join(", ")))
+}
+
+/// Nothing stands behind the head of the answer, whatever length it tells (RFC 9110 §9.3.2).
+fn has_no_body(judge: &Judge<'_>, upload: &Upload<'_>) -> Step {
+    let asked = request("HEAD", &upload.url).header("Connection", "close");
+    let mut connection = upload.server.begin(&asked)?;
+    let head = connection.answer("HEAD")?;
+    let Some(behind) = judge.ours(connection.closes_within(Duration::from_secs(8)))? else {
+        return Ok(());
+    };
+    head.ensure(behind.is_empty(), format_args!("{} bytes stand behind the head", behind.len()))
 }
 
 fn unknown_uploads(judge: &Judge<'_>) -> Step {
@@ -98,5 +115,39 @@ fn answers_under_stress(judge: &Judge<'_>) -> Step {
         head.has("Upload-Offset", 5)?;
     }
     server.make_room()?;
-    ensure(upload.offset()? == 5, "the offset has changed")
+    ensure(upload.offset()? == 5, "the offset has changed")?;
+    answers_while_it_stops(judge)
+}
+
+/// A PATCH holds the server up that is told to stop; a connection that is open already is answered
+/// meanwhile, or closed.
+fn answers_while_it_stops(judge: &Judge<'_>) -> Step {
+    let server = judge.then_start(&["--shutdown-timeout=2s"])?;
+    let upload = Upload::hello(&server)?;
+    let asked = request("HEAD", &upload.url);
+    let busy = Upload::new(&server, 1000)?;
+    let _stalled = busy.stall(0, 1000, b"some bytes")?;
+    let (mut one, mut two) = match judge.http() {
+        Http::One => (Some(server.connect()?), None),
+        Http::Two => (None, Some(server.connect_h2()?)),
+    };
+    let mut ask = || match (&mut one, &mut two) {
+        (Some(connection), _) => connection.ask(&asked).ok(),
+        (_, Some(connection)) => connection.ask(&asked).ok(),
+        _ => None,
+    };
+    let before = ask().ok_or_else(|| breach("no answer before it stops"))?;
+    before.expect(200)?.has("Upload-Offset", 5)?;
+    server.sigterm()?;
+    for number in 0..1000 {
+        let since = Instant::now();
+        let Some(head) = ask() else {
+            let took = since.elapsed();
+            ensure(took < Duration::from_secs(8), format_args!("silent for {took:?}"))?;
+            break;
+        };
+        let at = format_args!("HEAD {number} while it stops");
+        head.expect(200).at(at)?.has("Upload-Offset", 5)?;
+    }
+    Ok(())
 }
