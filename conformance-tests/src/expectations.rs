@@ -40,6 +40,12 @@ impl Expectations {
             if deviation.reason.trim().is_empty() {
                 return Err(wrong(&format_args!("{} has no reason", deviation.id)));
             }
+            if !crate::cases::all().any(|case| case.id == deviation.id) {
+                return Err(wrong(&format_args!("there is no row {:?}", deviation.id)));
+            }
+            if !matches!(deviation.verdict, Verdict::Failed | Verdict::Advice) {
+                return Err(wrong(&format_args!("{} is neither failed nor advice", deviation.id)));
+            }
             if !seen.insert(deviation.id.as_str()) {
                 return Err(wrong(&format_args!("{} stands there twice", deviation.id)));
             }
@@ -124,6 +130,17 @@ mod tests {
     }
 
     #[test]
+    fn every_file_names_rows_that_there_are() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("expectations");
+        let files: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+        assert!(files.len() > 2, "{files:?}");
+        for file in files {
+            Expectations::read(&file).unwrap_or_else(|why| panic!("{why}"));
+        }
+    }
+
+    #[test]
     fn a_deviation_needs_a_reason() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.toml");
@@ -134,6 +151,8 @@ mod tests {
             (of("reason = \"it is so\""), true),
             (of("reason = \" \""), false),
             (of(""), false),
+            (of("reason = \"a\"").replace("HEAD-01", "HEAD-99"), false),
+            (of("reason = \"a\"").replace("failed", "skipped"), false),
             (of("reason = \"a\"\n") + &of("reason = \"b\""), false),
         ] {
             fs::write(&path, &text).unwrap();

@@ -78,11 +78,18 @@ fn judged(run: &Run) -> Result<(String, bool), String> {
     let expectations = run.expect.as_deref().map(Expectations::read).transpose()?;
     let expectations = expectations.unwrap_or_default();
     let bench = bench(run)?;
-    let outcomes = run::run(&bench, &cases, run.jobs);
+    let (outcomes, untold) = run::run(&bench, &cases, run.jobs);
+    if untold > 0 {
+        let _ = writeln!(
+            std::io::stderr(),
+            "the server ended by itself {untold} times while rows were asked side by side; asked \
+             one by one, none of them ends it"
+        );
+    }
     let strictness = if run.strict { Strictness::Strict } else { Strictness::Lenient };
     let verdicts = Verdicts::new(outcomes, &expectations, strictness, run.no_skips);
     let shown = if run.advice { Shown::Advice } else { Shown::Failures };
-    Ok((verdicts.written(run.format, shown)?, verdicts.good()))
+    Ok((verdicts.written(run.format, shown)?, verdicts.good() && untold == 0))
 }
 
 /// The cases that the command line asks for.
@@ -93,6 +100,13 @@ fn chosen(run: &Run) -> Result<Vec<&'static Case>, String> {
             && !begins(case.id, &run.skip)
             && run.profile.is_none_or(|profile| profile.holds(case.area()))
     };
+    let named = run.only.iter().chain(&run.skip);
+    let none = |prefix: &&String| {
+        prefix.is_empty() || !cases::all().any(|case| begins(case.id, std::slice::from_ref(prefix)))
+    };
+    if let Some(unknown) = named.clone().find(none) {
+        return Err(format!("no row has an id that begins with {unknown:?}"));
+    }
     let chosen: Vec<_> = cases::all().filter(wanted).collect();
     let nothing = || "no row has such an id".to_owned();
     if chosen.is_empty() { Err(nothing()) } else { Ok(chosen) }
@@ -116,6 +130,10 @@ fn bench(run: &Run) -> Result<Bench, String> {
     };
     let answer = server.ask(&Request::new("OPTIONS", server.files()));
     let answer = answer.map_err(|stop| format!("nobody to judge: {}", told(stop)))?;
+    if (300..400).contains(&answer.status) {
+        let (status, to) = (answer.status, answer.header("Location").unwrap_or_default());
+        return Err(format!("nobody to judge: {status}, and a Location of {to:?}: name that URL"));
+    }
     let list = |name| {
         let value = answer.header(name).unwrap_or_default().split(',');
         value.map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect::<Vec<_>>()

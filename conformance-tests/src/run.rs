@@ -17,16 +17,20 @@ use crate::{
     verdict::Outcome,
 };
 
-/// The outcomes, in the order of the cases.
-pub(crate) fn run(bench: &Bench, cases: &[&'static Case], jobs: usize) -> Vec<Outcome> {
+/// The outcomes, in the order of the cases, and how often the shared server has ended by itself
+/// without a row that tells it.
+pub(crate) fn run(bench: &Bench, cases: &[&'static Case], jobs: usize) -> (Vec<Outcome>, u64) {
     let (alone, beside): (Vec<_>, Vec<_>) =
         cases.iter().copied().partition(|case| case.beside == Beside::Nothing);
     let mut progress = Progress::new(cases.len());
     let (mut outcomes, again) = side_by_side(bench, beside, jobs.max(1), &mut progress);
+    let mut untold = bench.server.revived();
     for case in again.into_iter().chain(alone) {
         let (mut outcome, ended) = watch(bench, case);
         if ended {
-            "the server ended while this was asked".clone_into(&mut outcome.remark);
+            outcome.ended_the_server();
+            // Whoever ends it alone has ended it beside others.
+            untold = 0;
         }
         progress.step(&outcome);
         outcomes.push(outcome);
@@ -34,11 +38,11 @@ pub(crate) fn run(bench: &Bench, cases: &[&'static Case], jobs: usize) -> Vec<Ou
     progress.close();
     let place = |outcome: &Outcome| cases.iter().position(|case| case.id == outcome.id);
     outcomes.sort_by_key(place);
-    outcomes
+    (outcomes, untold)
 }
 
-/// Asks several at a time. A server that ends takes the answers of all of them with it: those that
-/// were not answered well are returned, to be asked again one by one.
+/// Asks several at a time. A server that ends takes the answers of all of them with it: what was
+/// asked then is returned, to be asked again one by one.
 fn side_by_side(
     bench: &Bench,
     cases: Vec<&'static Case>,
@@ -71,8 +75,7 @@ fn side_by_side(
     (outcomes, again.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Asks one case; was it answered badly while the shared server ended by itself? That one runs
-/// again then.
+/// Asks one case; did the shared server end by itself meanwhile? It runs again then.
 fn watch(bench: &Bench, case: &'static Case) -> (Outcome, bool) {
     let ends = bench.server.revived();
     let outcome = ask(bench, case);
@@ -80,8 +83,7 @@ fn watch(bench: &Bench, case: &'static Case) -> (Outcome, bool) {
         // Its sockets may be gone before the process is.
         thread::sleep(Duration::from_millis(200));
     }
-    let ended = bench.server.revived() != ends && !outcome.findings.is_empty();
-    (outcome, ended)
+    (outcome, bench.server.revived() != ends)
 }
 
 /// Asks one case.

@@ -2,8 +2,8 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader, Read},
-    net::{SocketAddr, ToSocketAddrs},
+    io::{self, BufRead, BufReader, Read},
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
@@ -86,8 +86,9 @@ impl Server {
         let target = Target::parse(url)?;
         let chunks = chunks_url.map(Target::parse).transpose()?;
         let chunks = chunks.map(|target| target.path.trim_end_matches('/').to_owned());
-        let mut found = target.address().to_socket_addrs().map_err(|error| error.to_string())?;
-        let address = found.next().ok_or_else(|| format!("{url} has no address"))?;
+        let found = target.address().to_socket_addrs();
+        let found: Vec<_> = found.map_err(|error| format!("{url}: {error}"))?.collect();
+        let address = reached(&found).ok_or_else(|| format!("{url} has no address"))?;
         Ok(Self { target, chunks, address, http, process: None })
     }
 
@@ -384,6 +385,14 @@ impl Drop for Server {
     }
 }
 
+/// The address where somebody listens, of a name that has several: `localhost` is often two.
+fn reached(found: &[SocketAddr]) -> Option<SocketAddr> {
+    let listens = |one: &&SocketAddr| {
+        found.len() > 1 && TcpStream::connect_timeout(one, Duration::from_secs(3)).is_ok()
+    };
+    found.iter().find(listens).or(found.first()).copied()
+}
+
 fn data_of(folder: &Path) -> PathBuf {
     folder.join("data")
 }
@@ -430,12 +439,7 @@ impl Launcher {
         })
     }
 
-    fn try_spawn(
-        &self,
-        listen: &str,
-        args: &[String],
-        folder: &Path,
-    ) -> Result<Started, std::io::Error> {
+    fn try_spawn(&self, listen: &str, args: &[String], folder: &Path) -> io::Result<Started> {
         let log = folder.join("log");
         let errors = File::options().create(true).append(true).open(&log)?;
         // Who ignores the signal sees the error of a write beyond the limit of `fill_disk`.
@@ -471,15 +475,18 @@ fn is_said_in(args: &[String], option: &str) -> bool {
     args.iter().any(|arg| name(arg) == name(option))
 }
 
+/// The most of a first line that is looked at.
+const LINE: u64 = 64 * 1024;
+
 /// The first line, and a thread that takes the others.
 fn first_line(stdout: ChildStdout) -> String {
     let (said, first) = mpsc::channel();
     thread::spawn(move || {
         let mut stdout = BufReader::new(stdout);
-        let mut line = String::new();
-        let _ = stdout.read_line(&mut line);
-        let _ = said.send(line);
-        let _ = stdout.read_to_end(&mut Vec::new());
+        let mut line = Vec::new();
+        let _ = stdout.by_ref().take(LINE).read_until(b'\n', &mut line);
+        let _ = said.send(String::from_utf8_lossy(&line).into_owned());
+        let _ = io::copy(&mut stdout, &mut io::sink());
     });
     first.recv_timeout(PATIENCE).unwrap_or_default()
 }

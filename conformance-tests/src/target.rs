@@ -12,13 +12,21 @@ pub(crate) struct Target {
 impl Target {
     /// Reads `http://host:port/path`.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
-        let rest = url.strip_prefix("http://").ok_or("the URL must begin with http://")?;
+        let Some(rest) = url.strip_prefix("http://") else {
+            return Err(format!(
+                "{url}: the URL must begin with http:// (TLS is not spoken: ask the server behind \
+                 whatever ends it)"
+            ));
+        };
         let (authority, path) = match rest.find('/') {
             Some(at) => rest.split_at(at),
             None => (rest, "/"),
         };
         if authority.is_empty() || authority.contains(['@', '?', '#']) {
             return Err(format!("{url} names no host"));
+        }
+        if path.contains(['?', '#']) {
+            return Err(format!("{url}: the URL must end with its path"));
         }
         Ok(Self { authority: authority.to_owned(), path: path.to_owned() })
     }
@@ -60,7 +68,7 @@ mod tests {
             let target = Target::parse(url).unwrap();
             assert_eq!((target.address().as_str(), target.path.as_str()), (address, path), "{url}");
         }
-        for wrong in ["https://h/", "h:80", "http:///x", "http://user@h/"] {
+        for wrong in ["https://h/", "h:80", "http:///x", "http://user@h/", "http://h/x?y"] {
             Target::parse(wrong).unwrap_err();
         }
     }

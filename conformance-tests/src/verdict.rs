@@ -71,8 +71,9 @@ impl Outcome {
                 found.push((level, *breach));
                 String::new()
             }
-            Err(Stop::Skip(why)) => return Self::skipped(case, why),
-            Err(Stop::Part(why)) => format!("in part: {why}"),
+            Err(Stop::Skip(why)) if found.is_empty() => return Self::skipped(case, plain(&why)),
+            // What was found before stands.
+            Err(Stop::Skip(why) | Stop::Part(why)) => format!("in part: {}", plain(&why)),
         };
         let verdict = match found.iter().map(|(level, _)| *level).max() {
             None => Verdict::Passed,
@@ -98,10 +99,47 @@ impl Outcome {
         }
     }
 
+    /// The server ended by itself while this was asked, whatever it answered.
+    pub(crate) fn ended_the_server(&mut self) {
+        let what = "the server ended while this was asked";
+        what.clone_into(&mut self.remark);
+        if self.findings.is_empty() {
+            let (level, what) = (Level::Ours.to_string(), what.to_owned());
+            self.verdict = Verdict::Advice;
+            self.findings.push(Finding { level, what, sent: None, received: None });
+        }
+    }
+
     /// The kind of row: the id without its number.
     pub(crate) fn area(&self) -> &str {
         self.id.rsplit_once('-').map_or(self.id.as_str(), |(area, _)| area)
     }
+}
+
+/// The most characters of one finding.
+const LONGEST: usize = 4000;
+
+/// Text in which the bytes of a server can do nothing to a terminal or a page: control characters,
+/// those that turn the direction of writing, and what XML cannot hold, are spelled out. Of an
+/// endless one the beginning.
+pub(crate) fn plain(text: &str) -> String {
+    let acts = |c: char| {
+        c.is_control()
+            || matches!(
+                c,
+                '\u{fffe}' | '\u{ffff}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+            )
+            || ('\u{2066}'..='\u{2069}').contains(&c)
+    };
+    let shown = text.chars().take(LONGEST);
+    shown.fold(String::with_capacity(text.len().min(LONGEST)), |mut plain, c| {
+        if acts(c) {
+            plain.extend(c.escape_default());
+        } else {
+            plain.push(c);
+        }
+        plain
+    })
 }
 
 fn finding((level, breach): (Level, Breach)) -> Finding {
@@ -109,8 +147,42 @@ fn finding((level, breach): (Level, Breach)) -> Finding {
     let exchange = breach.exchange.as_ref();
     Finding {
         level: level.to_string(),
-        what: breach.what,
+        what: plain(&breach.what),
         sent: exchange.map(|exchange| text(&exchange.sent)),
         received: exchange.map(|exchange| text(&exchange.received)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_does_nothing_to_a_terminal() {
+        assert_eq!(
+            plain("a\x1b[31m\r\nb\u{202e}c\u{9b}é|"),
+            "a\\u{1b}[31m\\r\\nb\\u{202e}c\\u{9b}é|"
+        );
+        assert_eq!(plain(&"x".repeat(10_000)).len(), LONGEST);
+    }
+
+    #[test]
+    fn a_skip_takes_back_nothing_that_was_found() {
+        let case = crate::cases::all().next().unwrap();
+        let skip = || Err(Stop::Skip("no more".to_owned()));
+        assert_eq!(Outcome::new(case, skip(), Vec::new(), 1).verdict, Verdict::Skipped);
+        let found = vec![(Level::Ours, Breach { what: "odd".to_owned(), exchange: None })];
+        let outcome = Outcome::new(case, skip(), found, 1);
+        assert_eq!((outcome.verdict, outcome.findings.len()), (Verdict::Advice, 1));
+        assert_eq!(outcome.remark, "in part: no more");
+    }
+
+    #[test]
+    fn a_server_that_ends_is_told_though_all_was_answered() {
+        let case = crate::cases::all().next().unwrap();
+        let mut outcome = Outcome::new(case, Ok(()), Vec::new(), 1);
+        assert_eq!(outcome.verdict, Verdict::Passed);
+        outcome.ended_the_server();
+        assert_eq!((outcome.verdict, outcome.findings.len()), (Verdict::Advice, 1));
     }
 }

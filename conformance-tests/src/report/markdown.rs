@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Verdicts, word};
-use crate::verdict::Verdict;
+use crate::verdict::{Verdict, plain};
 
 /// A table of all rows.
 pub(crate) fn written(verdicts: &Verdicts) -> String {
@@ -32,5 +32,5 @@ pub(crate) fn written(verdicts: &Verdicts) -> String {
 
 /// Text that stays in its cell.
 pub(crate) fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
+    plain(text).replace('|', "\\|").replace('<', "&lt;")
 }

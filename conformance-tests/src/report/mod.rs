@@ -135,6 +135,48 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_asked_counts_where_nothing_may_be_skipped() {
+        let case = crate::cases::all().next().unwrap();
+        let of = |verdict, remark: &str| {
+            let outcome = Outcome { verdict, ..Outcome::skipped(case, remark.to_owned()) };
+            let (none, lenient) = (Expectations::default(), Strictness::Lenient);
+            let whole =
+                Outcome { verdict: Verdict::Passed, ..Outcome::skipped(case, String::new()) };
+            Verdicts::new(vec![whole, outcome], &none, lenient, true)
+        };
+        for (verdict, remark, sums) in [
+            (Verdict::Skipped, "not offered", "rows: 1 passed, 1 failed, 0 skipped"),
+            (Verdict::Passed, "in part: no folder", "rows: 1 passed, 1 failed, 0 skipped"),
+        ] {
+            let verdicts = of(verdict, remark);
+            assert!(!verdicts.good(), "{remark}");
+            assert!(
+                verdicts.written(Format::Table, Shown::Failures).unwrap().contains(sums),
+                "{remark}"
+            );
+        }
+        assert!(of(Verdict::Skipped, "only HTTP/1.1 can say this").good());
+    }
+
+    #[test]
+    fn no_format_passes_on_what_a_hostile_server_says() {
+        let case = crate::cases::all().next().unwrap();
+        let said = "a\u{1b}[2J\0\u{ffff}|b\r\n</failure><script>";
+        let ended = Err(crate::stop::breach(said));
+        let outcome = Outcome::new(case, ended, Vec::new(), 1);
+        let (none, lenient) = (Expectations::default(), Strictness::Lenient);
+        let verdicts = Verdicts::new(vec![outcome], &none, lenient, false);
+        for format in [Format::Table, Format::Json, Format::Junit, Format::Markdown] {
+            let text = verdicts.written(format, Shown::Failures).unwrap();
+            let plain = |c: char| c == '\n' || !c.is_control();
+            assert!(text.chars().all(plain), "{format:?}: {text:?}");
+            let tags = matches!(format, Format::Junit | Format::Markdown);
+            assert!(!tags || !text.contains("<script>"), "{format:?}: {text}");
+            assert!(format != Format::Junit || !text.contains('\u{ffff}'), "{text:?}");
+        }
+    }
+
+    #[test]
     fn every_format_tells_every_row() {
         let verdicts = verdicts(Verdict::Failed, Strictness::Strict);
         let id = verdicts.all[0].0.id.clone();

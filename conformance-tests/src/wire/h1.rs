@@ -9,11 +9,18 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
-use super::{Answer, Exchange, PATIENCE, Request, keep};
+use super::{Answer, ENOUGH, Exchange, MOST, PATIENCE, Request, keep, too_much};
 use crate::stop::{Step, breach, ensure};
 
 /// A body larger than this is sent while the answer is read.
 const AT_ONCE: usize = 64 * 1024;
+/// No head is longer than this.
+const LONGEST: usize = 1 << 20;
+/// No more 1xx come before an answer.
+const INTERIM: usize = 100;
+
+/// A status, and the lines behind it.
+type Head = (u16, Vec<(String, String)>);
 
 /// One connection.
 #[derive(Debug)]
@@ -25,6 +32,8 @@ pub(crate) struct Conn {
     sent: Vec<u8>,
     /// What came since then.
     received: Vec<u8>,
+    /// When the answer that is being read has to be there, however often a byte of it comes.
+    deadline: Option<Instant>,
 }
 
 impl Conn {
@@ -50,7 +59,7 @@ impl Conn {
 
     fn around(stream: TcpStream, host: &str) -> Self {
         let (unread, sent, received) = (Vec::new(), Vec::new(), Vec::new());
-        Self { stream, host: host.to_owned(), unread, sent, received }
+        Self { stream, host: host.to_owned(), unread, sent, received, deadline: None }
     }
 
     /// The bytes of a request as this connection sends it.
@@ -87,7 +96,10 @@ impl Conn {
         let mut writer = self.stream.try_clone()?;
         thread::scope(|scope| {
             scope.spawn(move || {
-                let _ = writer.write_all(&wire);
+                let since = Instant::now();
+                // Who takes it byte by byte is not fed for ever.
+                let mut pieces = wire.chunks(AT_ONCE).take_while(|_| since.elapsed() < ENOUGH);
+                let _ = pieces.try_for_each(|piece| writer.write_all(piece));
             });
             self.answer(&request.method)
         })
@@ -95,11 +107,26 @@ impl Conn {
 
     /// The next answer; `method` tells whether it has a body.
     pub(crate) fn answer(&mut self, method: &str) -> io::Result<Answer> {
+        self.in_time(|connection| connection.whole_answer(method))
+    }
+
+    /// Reads something that has to be there in time, however often a byte of it comes.
+    fn in_time<T>(&mut self, read: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
+        self.deadline = Some(Instant::now() + ENOUGH);
+        let found = read(self);
+        self.deadline = None;
+        found
+    }
+
+    fn whole_answer(&mut self, method: &str) -> io::Result<Answer> {
         let mut interim = Vec::new();
         loop {
-            let (status, headers) = self.head()?;
+            let (status, headers) = self.whole_head()?;
             if (100..200).contains(&status) {
                 interim.push(status);
+                if interim.len() > INTERIM {
+                    return Err(too_much("1xx without an end"));
+                }
                 continue;
             }
             let exchange = Exchange::default();
@@ -114,7 +141,11 @@ impl Conn {
     }
 
     /// One head, whatever its status.
-    pub(crate) fn head(&mut self) -> io::Result<(u16, Vec<(String, String)>)> {
+    pub(crate) fn head(&mut self) -> io::Result<Head> {
+        self.in_time(Self::whole_head)
+    }
+
+    fn whole_head(&mut self) -> io::Result<Head> {
         let end = self.until(b"\r\n\r\n")?;
         let text = self.take(end)?;
         let text = String::from_utf8_lossy(&text);
@@ -154,6 +185,9 @@ impl Conn {
             let size = line.split(';').next().unwrap_or_default().trim();
             let size = usize::from_str_radix(size, 16).map_err(|_| ErrorKind::InvalidData)?;
             let data = self.take(size.checked_add(2).ok_or(ErrorKind::InvalidData)?)?;
+            if body.len().saturating_add(size) > MOST {
+                return Err(too_much("a body without an end"));
+            }
             if size == 0 {
                 return Ok(body);
             }
@@ -164,8 +198,12 @@ impl Conn {
     /// The length of what comes up to `mark` and with it.
     fn until(&mut self, mark: &[u8]) -> io::Result<usize> {
         loop {
-            if let Some(at) = find(&self.unread, mark) {
+            let begin = &self.unread[..self.unread.len().min(LONGEST)];
+            if let Some(at) = find(begin, mark) {
                 return Ok(at.saturating_add(mark.len()));
+            }
+            if self.unread.len() > LONGEST {
+                return Err(too_much("a head without an end"));
             }
             self.fill()?;
         }
@@ -173,6 +211,9 @@ impl Conn {
 
     /// The next `length` bytes, whatever they are.
     pub(crate) fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        if length > MOST {
+            return Err(too_much("a body of such a length"));
+        }
         while self.unread.len() < length {
             self.fill()?;
         }
@@ -182,6 +223,12 @@ impl Conn {
 
     /// Reads a little more; the end of the stream is an error.
     fn fill(&mut self) -> io::Result<()> {
+        if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            return Err(io::Error::new(ErrorKind::TimedOut, format!("not whole in {ENOUGH:?}")));
+        }
+        if self.unread.len() > MOST {
+            return Err(too_much("bytes without an end"));
+        }
         let mut buffer = [0; 16 * 1024];
         let read = self.stream.read(&mut buffer)?;
         let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
@@ -214,6 +261,7 @@ impl Conn {
             match self.fill() {
                 Ok(()) => {}
                 Err(error) if is_timeout(&error) => return Err(breach(open())),
+                Err(error) if error.kind() == ErrorKind::FileTooLarge => return Err(error.into()),
                 Err(_) => return Ok(std::mem::take(&mut self.unread)),
             }
         }
@@ -298,6 +346,28 @@ mod tests {
             b"",
         ] {
             answer_to("GET", sent, 4096).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_never_ends_is_not_read_for_ever() {
+        let chunk = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffff\r\n";
+        for (what, begin) in [
+            ("head", "HTTP/1.1 200 OK\r\nX: "),
+            ("1xx", "HTTP/1.1 102 Processing\r\n\r\n"),
+            ("length", "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n"),
+            ("chunk", chunk),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                // It ends with the client, who has had enough.
+                while stream.write_all(begin.repeat(100).as_bytes()).is_ok() {}
+            });
+            let answer = Conn::open(address, "h:1").unwrap().ask(&Request::new("GET", "/x"));
+            assert_eq!(answer.unwrap_err().kind(), ErrorKind::FileTooLarge, "{what}");
+            server.join().unwrap();
         }
     }
 

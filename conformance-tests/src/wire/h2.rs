@@ -23,7 +23,7 @@ use tokio::{
     time,
 };
 
-use super::{Answer, Exchange, PATIENCE, Request, keep};
+use super::{Answer, Exchange, MOST, PATIENCE, Request, keep};
 use crate::stop::{Step, breach};
 
 /// What belongs to a connection of HTTP/1.1, and has no place in a head of HTTP/2.
@@ -220,6 +220,9 @@ impl Stream {
                     Err(error) => return Err(error),
                 };
                 let _ = body.flow_control().release_capacity(piece.len());
+                if bytes.len().saturating_add(piece.len()) > MOST {
+                    return Err(Reason::ENHANCE_YOUR_CALM.into());
+                }
                 bytes.extend_from_slice(&piece);
             }
             let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();

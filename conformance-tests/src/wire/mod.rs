@@ -3,7 +3,11 @@
 pub(crate) mod h1;
 pub(crate) mod h2;
 
-use std::{fmt::Display, time::Duration};
+use std::{
+    fmt::Display,
+    io::{self, ErrorKind},
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -11,6 +15,16 @@ use crate::stop::{Breach, Step, Stop};
 
 /// How long any answer may take before a case gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a whole answer may take, whose bytes come one by one.
+pub(crate) const ENOUGH: Duration = Duration::from_mins(2);
+/// The most bytes of an answer that are kept: more than any file of a case has.
+pub(crate) const MOST: usize = 256 << 20;
+
+/// An answer that is longer than what any case asks for.
+pub(crate) fn too_much(what: &str) -> io::Error {
+    io::Error::new(ErrorKind::FileTooLarge, what)
+}
+
 /// How many bytes of a request or an answer are kept to be shown.
 const SHOWN: usize = 4096;
 
