@@ -12,6 +12,7 @@ use crate::{
     client::{Conn, Request},
     digest::sha256_hex,
     random::Random,
+    rounds::Rounds,
     server::{CHUNK, Server},
     tus::{Upload, append, create, create_with, patch, request},
 };
@@ -53,10 +54,10 @@ fn patch_until_killed(
 }
 
 // Rounds of create, acknowledged PATCH, PATCH cut by the kill, finish.
-fn rounds_of_patch(test: &str, rounds: usize, options: &[&str]) {
+fn rounds_of_patch(test: &'static str, rounds: usize, options: &[&str]) {
     let mut random = Random::announced(test);
     let mut server = Server::with(options);
-    for round in 0..rounds {
+    for round in Rounds::of(test, rounds) {
         let size = SIZE - random.below(CHUNK);
         let bytes = random.bytes(size);
         let url = Upload::new(&server, bytes.len() as u64).url;
