@@ -69,3 +69,4 @@ mod tus_patch;
 mod tus_table;
 mod tus_term;
 mod tus_trailer;
+mod verify;
