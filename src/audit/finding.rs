@@ -314,6 +314,11 @@ impl Note {
         matches!(self, Self::LeftOver { .. } | Self::Unbegun | Self::Torn { .. })
     }
 
+    /// Would somebody who asked for trouble only want to hear of it?
+    pub(super) const fn is_news(&self) -> bool {
+        !matches!(self, Self::Unproven { .. } | Self::Pending { .. } | Self::Lent { .. })
+    }
+
     pub(super) fn told(self) -> Finding<Self> {
         Finding { says: self.to_string(), means: None, remedy: None, found: self }
     }
@@ -324,8 +329,8 @@ impl fmt::Display for Note {
         match self {
             Self::Torn { at, bytes } => write!(
                 f,
-                "the ledger's last {bytes} bytes, from {at} on, are no whole record; a crash leaves \
-                 that, and they do not count"
+                "the ledger's last {bytes} bytes, from {at} on, are no whole record; a crash \
+                 leaves that, and they do not count"
             ),
             Self::Unbegun => f.write_str("its creation was cut off; a sweep removes the ledger"),
             Self::Pending { offset } => write!(

@@ -11,8 +11,8 @@ pub(super) fn is_held(inode: u64) -> bool {
     fs::read_to_string(LOCKS).is_ok_and(|locks| locks.lines().any(|line| names(line, inode)))
 }
 
-/// `1: FLOCK  ADVISORY  WRITE 4711 08:02:1234 0 EOF`: of the place only the inode is compared, since
-/// some file systems tell programs another device than the kernel's list has.
+/// `1: FLOCK  ADVISORY  WRITE 4711 08:02:1234 0 EOF`: of the place only the inode is compared,
+/// since some file systems tell programs another device than the kernel's list has.
 fn names(line: &str, inode: u64) -> bool {
     let mut fields = line.split_ascii_whitespace().skip(1);
     let is_flock = fields.next() == Some("FLOCK");

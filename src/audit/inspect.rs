@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::{
     AuditError,
-    look::{Store, Verdict, file_name, ledger_name, part_name},
+    look::Store,
+    verdict::{Verdict, file_name, ledger_name, part_name},
 };
 use crate::{
     hold::tail_among,

@@ -1,17 +1,19 @@
 //! One look at one upload: its ledger first, then the bytes that the ledger tells of.
 //!
-//! Nobody is asked to wait, so a server may be in the middle of something: what a look finds is true
-//! of a moment that may not have been one. [`super::settle`] looks again.
+//! Nobody is asked to wait, so a server may be in the middle of something: what a look finds is
+//! true of a moment that may not have been one. [`super::verify`] looks again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, ErrorKind},
 };
 
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::finding::{Finding, Note, Problem, Runs, Stage};
+use super::{
+    finding::{Note, Problem, Runs, Stage},
+    verdict::{Status, Verdict, file_name, ledger_name, part_name},
+};
 use crate::{
     hold::{copy_range, tail_among},
     state::local::{LedgerReader, LedgerSeen},
@@ -53,46 +55,6 @@ impl Depth<'_> {
             Self::Only(chunks) => chunks.contains(&chunk),
         }
     }
-}
-
-/// How an upload is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Status {
-    /// Nothing is wrong with it.
-    Ok,
-    /// Something is.
-    Damaged,
-    /// A server changes it all the time, or holds it: nothing can be said.
-    Busy,
-    /// It could not be looked at.
-    Unreadable,
-}
-
-/// What was found at one upload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Verdict {
-    /// Which upload.
-    pub id: String,
-    /// How it is.
-    pub status: Status,
-    /// Where it stands; absent where its ledger does not tell.
-    pub phase: Option<String>,
-    /// Bytes of the file; absent where that is not known yet.
-    pub length: Option<u64>,
-    /// Bytes that are there.
-    pub stored: u64,
-    /// Bytes that were read and compared.
-    pub checked: u64,
-    /// Bytes that have no digest.
-    pub unproven: u64,
-    /// The finished file, below the data folder.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// What is wrong.
-    pub problems: Vec<Finding<Problem>>,
-    /// What is worth knowing.
-    pub notes: Vec<Finding<Note>>,
 }
 
 /// What one look saw.
@@ -519,8 +481,8 @@ impl Looking<'_, '_> {
         }
     }
 
-    /// Between the word that a file is to appear and the word that it has: its one part is there, or
-    /// else the file is.
+    /// Between the word that a file is to appear and the word that it has: its one part is there,
+    /// or else the file is.
     fn at_merge(&mut self, record: &Record, parts: Parts) -> Result<(), OutOfRange> {
         let first = record.chunks().get(ChunkIndex::ZERO).map(|sealed| sealed.part);
         let there = first.is_some_and(|part| parts.there.contains_key(&part));
@@ -604,19 +566,4 @@ impl Looking<'_, '_> {
         }
         Ok(())
     }
-}
-
-/// A ledger's name below the data folder.
-pub(super) fn ledger_name(id: &UploadId) -> String {
-    format!("state/{}/{id}.ledger", id.shard())
-}
-
-/// A part's name below the data folder.
-pub(super) fn part_name(id: &UploadId, part: PartId) -> String {
-    format!("uploads/{id}/{part}")
-}
-
-/// A finished file's name below the data folder.
-pub(super) fn file_name(name: &str) -> String {
-    format!("files/{name}")
 }

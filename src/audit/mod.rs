@@ -13,6 +13,7 @@ mod progress;
 #[cfg(test)]
 mod tests;
 mod text;
+mod verdict;
 mod verify;
 
 use std::{
@@ -23,8 +24,8 @@ use std::{
 pub use self::{
     finding::{Finding, Note, Problem, Runs},
     inspect::{Chunk, FactLine, Inspection, Ledger, Lifetimes, Part, Upload},
-    look::{Status, Verdict},
     text::Extent,
+    verdict::{Status, Verdict},
     verify::{Loose, Summary, Told},
 };
 use self::{
@@ -255,8 +256,8 @@ impl Printer<'_> {
     fn wants(&self, told: Told<'_>) -> bool {
         match told {
             Told::Upload(verdict) => {
-                let calm = verdict.status == Status::Ok && verdict.notes.is_empty();
-                self.telling == Telling::Everything || !calm
+                let news = verdict.notes.iter().any(|note| note.found.is_news());
+                self.telling == Telling::Everything || news || verdict.status != Status::Ok
             }
             Told::Loose(_) | Told::Summary(_) => true,
         }

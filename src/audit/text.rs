@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{
     inspect::{Inspection, Upload},
-    look::{Status, Verdict},
+    verdict::{Status, Verdict},
     verify::{Loose, Summary},
 };
 use crate::upload::is_invisible;

@@ -13,15 +13,16 @@ use super::{
     AuditError,
     finding::Problem,
     holder,
-    look::{Depth, Look, Status, Store, Verdict},
+    look::{Depth, Look, Store},
+    verdict::{Status, Verdict, file_name},
 };
 use crate::{
     state::Shard,
     upload::{FinalName, UploadId},
 };
 
-/// Pauses before looks that are to confirm or to clear a doubt. What a server is in the middle of is
-/// over before that, but for a disk that is very slow.
+/// Pauses before looks that are to confirm or to clear a doubt. What a server is in the middle of
+/// is over before that, but for a disk that is very slow.
 const PAUSES: [Duration; 5] = [
     Duration::from_millis(50),
     Duration::from_millis(500),
@@ -257,7 +258,7 @@ impl<'a> Verification<'a> {
             if self.files.is_unclaimed(&name) {
                 let says = "no ledger names this file: it was put here, or its ledger is lost; it \
                             stays";
-                self.tell_loose(super::look::file_name(name.as_str()), says)?;
+                self.tell_loose(file_name(name.as_str()), says)?;
             }
         }
         Ok(())

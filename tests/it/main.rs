@@ -46,6 +46,7 @@ mod openapi;
 mod page;
 mod papers;
 mod papers_chunks;
+mod papers_verify;
 mod proxies;
 mod races;
 mod same_bytes;

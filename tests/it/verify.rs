@@ -137,7 +137,7 @@ fn one_of_each(server: &mut Server) -> BTreeMap<&'static str, String> {
     let mut connection = server.begin(&head.header("Upload-Checksum", sum));
     let ledger = checked.ledger();
     let facts = fs::metadata(&ledger).unwrap().len();
-    (0..12).for_each(|k| connection.raw(&chunk(k)));
+    (0..12).for_each(|k| connection.raw(chunk(k)));
     while fs::metadata(&ledger).unwrap().len() < facts + 3 * 96 {
         thread::sleep(Duration::from_millis(5));
     }
@@ -457,6 +457,31 @@ fn is_told(Tampering { name, code, says, .. }: &Tampering, data: &Path, id: &str
 }
 
 #[test]
+fn bytes_that_were_promised_are_compared_too() {
+    let mut server = Server::with(&["--durability=ack"]);
+    let ids = [(); 3].map(|()| {
+        let upload = Upload::new(&server, 100_000);
+        upload.patch(0, chunk(1)[..50_000].to_vec()).expect(204);
+        upload.id().to_owned()
+    });
+    server.kill_9();
+    let told = piton(&server.data(), &["verify"]).ends_with(0);
+    let well = "3 uploads, 150000 bytes checked, 0 damaged\n";
+    assert!(told.out.ends_with(well), "{}", told.out);
+    let part = |id: &str| server.data().join("uploads").join(id).join("0.part");
+    flip(&part(&ids[0]), 49_999);
+    shorten(&part(&ids[1]), 1);
+    let told = piton(&server.data(), &["verify"]).ends_with(1).tells(" 2 damaged");
+    for said in [
+        "bytes 0..50000, which were promised, do not match their digest",
+        "the offset 50000 was told, and the bytes end at 49999",
+    ] {
+        assert!(told.out.contains(said), "{said}: {}", told.out);
+    }
+    piton(&server.data(), &["verify", &ids[2]]).ends_with(0);
+}
+
+#[test]
 fn what_nobody_owns_is_told_and_is_no_damage() {
     let mut server = Server::start();
     let (lost, half) = (Upload::hello(&server), Upload::hello(&server));
@@ -550,10 +575,35 @@ fn a_server_notices_nothing_and_a_long_request_is_no_damage() {
         piton(&server.data(), &["inspect", upload.id()]).ends_with(0).tells("offset     65536");
     }
     for k in 2..=4 {
-        stalled.raw(&chunk(k));
+        stalled.raw(chunk(k));
     }
     stalled.answer("PATCH").expect(204);
     upload.is_file(&[1, 2, 3, 4].map(chunk).concat());
+}
+
+// spec: STORE-62
+#[test]
+fn what_somebody_holds_is_busy_unless_bytes_are_wrong() {
+    let mut server = Server::start();
+    let (lacking, wrong) = (Upload::new(&server, 200_000), Upload::new(&server, 200_000));
+    for upload in [&lacking, &wrong] {
+        upload.patch(0, [chunk(1), chunk(2)].concat()).expect(204);
+    }
+    fs::remove_file(lacking.folder().join("0.part")).unwrap();
+    flip(&wrong.folder().join("0.part"), 70_000);
+    let ledgers = [lacking.ledger(), wrong.ledger()].map(|path| fs::File::open(path).unwrap());
+    let ids = [lacking.id().to_owned(), wrong.id().to_owned()];
+    server.kill_9();
+    ledgers.iter().for_each(|ledger| ledger.lock().unwrap());
+    let told = piton(&server.data(), &["verify"]).ends_with(1).tells(" 1 damaged");
+    for (id, how) in ids.iter().zip(["  busy  ", "  DAMAGED  "]) {
+        let line = told.out.lines().find(|line| line.starts_with(id)).unwrap();
+        assert!(line.contains(how), "{}", told.out);
+    }
+    assert!(told.out.contains("; 1 busy"), "{}", told.out);
+    let [lacking, wrong] = ledgers;
+    drop((lacking, wrong));
+    piton(&server.data(), &["verify", &ids[0]]).ends_with(1).tells("/0.part is missing");
 }
 
 /// Everything that clients do, again and again; each answer is the one that they expect.

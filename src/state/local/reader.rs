@@ -1,5 +1,5 @@
-//! Ledgers as they lie there, for whoever looks beside a server: nothing is locked, kept or changed,
-//! and what cannot be understood is told instead of refused.
+//! Ledgers as they lie there, for whoever looks beside a server: nothing is locked, kept or
+//! changed, and what cannot be understood is told instead of refused.
 
 use std::{
     fs::OpenOptions,
@@ -68,8 +68,8 @@ impl LedgerReader {
         folder::ledger_path(&self.root, id)
     }
 
-    /// Reads a ledger; `None` if there is none. Each fact that counts is told with the byte that its
-    /// record begins at.
+    /// Reads a ledger; `None` if there is none. Each fact that counts is told with the byte that
+    /// its record begins at.
     pub fn read(
         &self,
         id: &UploadId,

@@ -75,8 +75,8 @@ impl TrustMark {
         Self::begin_in_boot(root, boot.trim())
     }
 
-    /// The epoch that was written down last below the state folder `root`; `None` where none was, or
-    /// none can be read. Joins nobody.
+    /// The epoch that was written down last below the state folder `root`; `None` where none was,
+    /// or none can be read. Joins nobody.
     pub fn peek(root: &Path) -> io::Result<Option<u64>> {
         match File::open(root.join(NAME)) {
             Ok(file) => Ok(Marks::read(&file)?.newest().map(|mark| mark.epoch)),
