@@ -594,7 +594,9 @@ fn what_somebody_holds_is_busy_unless_bytes_are_wrong() {
     let ledgers = [lacking.ledger(), wrong.ledger()].map(|path| fs::File::open(path).unwrap());
     let ids = [lacking.id().to_owned(), wrong.id().to_owned()];
     server.kill_9();
-    ledgers.iter().for_each(|ledger| ledger.lock().unwrap());
+    for ledger in &ledgers {
+        ledger.lock().unwrap();
+    }
     let told = piton(&server.data(), &["verify"]).ends_with(1).tells(" 1 damaged");
     for (id, how) in ids.iter().zip(["  busy  ", "  DAMAGED  "]) {
         let line = told.out.lines().find(|line| line.starts_with(id)).unwrap();
