@@ -15,6 +15,7 @@
 //! | [`hold`] | one upload in hand: its lock, its facts and its bytes, brought into agreement |
 //! | [`merger`] | parts → finished file: check, absorb, publish |
 //! | [`reaper`] | expired → gone; the only broom |
+//! | [`audit`] | what lies on disk, and what is wrong with it; reads only |
 //! | [`lock`] | one holder at a time, in this process and among processes; the newcomer wins |
 //! | [`state`] | where facts live: one append-only ledger per upload |
 //! | [`storage`] | where bytes live: parts, staging, finished files |
@@ -93,6 +94,8 @@ pub mod ingest;
 pub mod hold;
 pub mod merger;
 pub mod reaper;
+
+pub mod audit;
 
 pub mod lock;
 pub mod state;

@@ -4,7 +4,11 @@
 use std::{error::Error, io::Write, process::ExitCode};
 
 use piton::{
-    config::{Command, Config},
+    audit::{
+        self, AuditError, Extent, Form, InspectOptions, Lifetimes, Outcome, Telling, Thoroughness,
+        VerifyOptions,
+    },
+    config::{Command, Config, InspectArgs, Options, VerifyArgs},
     server::{Reloader, Server},
     telemetry,
 };
@@ -15,16 +19,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
-    let options = match Command::parse(std::env::args_os()) {
-        Ok(Command::Serve(options)) => options,
-        Err(answer) => return print(&answer),
-    };
-    let config = match Config::load(*options) {
+    match Command::parse(std::env::args_os()) {
+        Ok(Command::Serve(options)) => serve_with(*options),
+        Ok(Command::Inspect(args)) => told(inspect(*args)),
+        Ok(Command::Verify(args)) => told(verify(*args)),
+        Err(answer) => print(&answer),
+    }
+}
+
+fn serve_with(options: Options) -> ExitCode {
+    let config = match Config::load(options) {
         Ok(config) => config,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::from(MISUSED);
-        }
+        Err(error) => return refuse(&error),
     };
     telemetry::init(config.log_format, &config.log_level);
     match serve(config) {
@@ -98,6 +104,57 @@ impl Signals {
 /// that hashes and writes.
 fn runtime() -> std::io::Result<Runtime> {
     Builder::new_multi_thread().enable_all().max_blocking_threads(512).build()
+}
+
+fn inspect(mut args: InspectArgs) -> Result<Outcome, Box<dyn Error>> {
+    let place = args.place()?;
+    let lifetimes =
+        Lifetimes { expire_after: place.expire_after, keep_finished: place.keep_finished };
+    let options = InspectOptions {
+        data_dir: place.data_dir,
+        upload: args.upload,
+        owner: args.place.owner,
+        lifetimes,
+        extent: if args.all { Extent::All } else { Extent::Ends },
+        form: form(args.json),
+    };
+    Ok(audit::inspect(&options, &mut std::io::stdout().lock())?)
+}
+
+fn verify(mut args: VerifyArgs) -> Result<Outcome, Box<dyn Error>> {
+    let options = VerifyOptions {
+        data_dir: args.data_dir()?,
+        upload: args.upload,
+        owner: args.place.owner,
+        thoroughness: if args.quick { Thoroughness::Quick } else { Thoroughness::Full },
+        telling: if args.quiet { Telling::Trouble } else { Telling::Everything },
+        form: form(args.json),
+    };
+    Ok(audit::verify(&options, &mut std::io::stdout().lock())?)
+}
+
+const fn form(json: bool) -> Form {
+    if json { Form::Json } else { Form::Text }
+}
+
+/// How a look at the disk ends.
+fn told(outcome: Result<Outcome, Box<dyn Error>>) -> ExitCode {
+    match outcome {
+        Ok(Outcome::Well) => ExitCode::SUCCESS,
+        Ok(Outcome::Damaged) => ExitCode::FAILURE,
+        Ok(Outcome::Unreadable) => ExitCode::from(MISUSED),
+        // Whoever closed our output does not want to hear of it.
+        Err(error) if error.downcast_ref().is_some_and(AuditError::is_unheard) => {
+            ExitCode::from(MISUSED)
+        }
+        Err(error) => refuse(&*error),
+    }
+}
+
+/// Says what is wrong with what the operator said, or with the place it names.
+fn refuse(error: &dyn Error) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(MISUSED)
 }
 
 /// Prints the help or version that was asked for, or what was wrong with the command line.

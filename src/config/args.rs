@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use super::audit::{self, InspectArgs, VerifyArgs};
 use super::setting::{Setting, variable_name};
 
 /// What the operator asked the program to do.
@@ -12,6 +13,12 @@ pub enum Command {
     /// Accept uploads until told to stop; `piton` alone does the same
     #[command(after_help = AFTER_SHORT, after_long_help = AFTER_LONG)]
     Serve(Box<Options>),
+    /// Show what is on disk of one upload: its facts, its chunks, its files
+    #[command(after_help = audit::AFTER)]
+    Inspect(Box<InspectArgs>),
+    /// Compare what is on disk with its digests, of all uploads or one
+    #[command(after_help = audit::AFTER)]
+    Verify(Box<VerifyArgs>),
 }
 
 impl Command {
@@ -37,7 +44,7 @@ impl Command {
 impl Command {
     /// The list comes as the help does.
     fn unless_mutants_are_asked_for(&self) -> Result<(), clap::Error> {
-        let Self::Serve(options) = self;
+        let Self::Serve(options) = self else { return Ok(()) };
         if options.list_mutants != Some(true) {
             return Ok(());
         }
@@ -52,13 +59,15 @@ pub(super) fn described() -> clap::Command {
     CommandLine::command()
         .mut_args(name_variable)
         .mut_subcommand("serve", |serve| serve.mut_args(name_variable))
+        .mut_subcommand("inspect", audit::described)
+        .mut_subcommand("verify", audit::described)
 }
 
 /// Adds the variable (to `--help`) and the default (to both) at the end of the text of an option.
 ///
 /// clap's own `env` would do the first, but it also reads the environment by itself, which no
 /// test can then replace. Who says it instead is [`super::layers`].
-fn name_variable(option: Arg) -> Arg {
+pub(super) fn name_variable(option: Arg) -> Arg {
     let Some(name) = option.get_long().map(ToOwned::to_owned) else {
         return option;
     };

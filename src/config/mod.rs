@@ -13,6 +13,7 @@
 
 mod address;
 mod args;
+mod audit;
 mod choice;
 mod error;
 mod file;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use args::{Command, Options};
+pub use audit::{InspectArgs, Place, PlaceArgs, VerifyArgs};
 pub use choice::{ChunkDigest, Durability, LogFormat};
 pub use error::ConfigError;
 pub use neighbours::AllowOrigin;
@@ -245,8 +247,9 @@ impl Config {
 /// What `piton` alone runs with, whatever the environment says.
 impl Default for Config {
     fn default() -> Self {
-        let Command::Serve(options) =
-            Command::parse(["piton"]).expect("no option has to be typed, as a test shows");
+        let Ok(Command::Serve(options)) = Command::parse(["piton"]) else {
+            unreachable!("no option has to be typed, as a test shows")
+        };
         Self::resolve(*options, &|_| None).expect("every default is valid, as a test shows")
     }
 }

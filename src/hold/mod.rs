@@ -30,6 +30,7 @@ pub use self::{
     contents::Contents,
     held::{Hashing, Held},
     join::Piece,
+    reconcile::tail_among,
     tail::Tail,
     whole::WholeChunk,
 };

@@ -397,8 +397,8 @@ impl Held {
     }
 }
 
-/// The longest run of bytes behind the prefix.
-pub(super) fn tail_among(record: &Record, parts: &BTreeMap<PartId, u64>) -> Option<Tail> {
+/// The longest run of bytes behind the prefix, of an upload with parts of these sizes.
+pub fn tail_among(record: &Record, parts: &BTreeMap<PartId, u64>) -> Option<Tail> {
     let chunk = record.chunks().first_missing();
     let behind = Tail::behind_prefix(record, u64::MAX).and_then(|mut tail| {
         tail.length = parts.get(&tail.part)?.checked_sub(tail.base)?;

@@ -22,7 +22,7 @@ use crate::{
     upload::{ContentKey, IdSecret, LawError, Manifest, Record, Stamped, Timestamp, UploadId},
 };
 
-pub use local::LocalState;
+pub use local::{LedgerReader, LocalState};
 pub use memory::MemoryState;
 
 /// Which ledger, and how far it was read.

@@ -7,6 +7,7 @@
 //! ```
 
 mod file;
+mod reader;
 
 use std::{
     fs::{self, DirEntry},
@@ -16,6 +17,7 @@ use std::{
 };
 
 use self::file::{LocalFile, LocalStaged};
+pub use self::reader::{FoundPart, LocalReader, Place};
 use super::{Blob, Published, Staged, Storage, StoredPart, StoredUpload};
 use crate::{
     durable::{self, Flush},

@@ -9,7 +9,7 @@
 #[cfg(test)]
 mod contract;
 mod fault;
-mod local;
+pub mod local;
 mod memory;
 
 use std::{fmt::Debug, fs::File, io, ops::Range};

@@ -45,7 +45,7 @@ impl Said {
             line.push(format!("--config={}", path.display()));
         }
         line.extend(self.flags);
-        let Command::Serve(options) = Command::parse(line).unwrap();
+        let Command::Serve(options) = Command::parse(line).unwrap() else { panic!("not serve") };
         Config::resolve(*options, &|name| {
             self.variables.iter().find(|(known, _)| known == name).map(|(_, text)| text.clone())
         })

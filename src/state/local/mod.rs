@@ -13,6 +13,7 @@ mod creation;
 mod folder;
 mod header;
 mod ledger;
+mod reader;
 mod replay;
 mod secret;
 mod trust;
@@ -37,7 +38,11 @@ use crate::{
     upload::{ContentKey, IdSecret, Manifest, Stamped, UploadId},
 };
 
-pub use self::{folder::ledger_path, trust::TrustMark};
+pub use self::{
+    folder::ledger_path,
+    reader::{LedgerDamage, LedgerReader, LedgerSeen},
+    trust::TrustMark,
+};
 
 /// Keeps facts in ledger files.
 #[derive(Debug)]

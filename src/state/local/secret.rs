@@ -23,8 +23,13 @@ pub(super) fn obtain(root: &Path) -> io::Result<IdSecret> {
     // Also where another process made it a moment ago: an id that was handed out needs its secret
     // for good.
     durable::sync_folder(root)?;
-    let bytes = fs::read(&path)?;
-    let bytes = bytes.try_into().map_err(|_| {
+    read(root)
+}
+
+/// Reads `{root}/secret`; `NotFound` where there is none, `InvalidData` if it has not 32 bytes.
+pub(super) fn read(root: &Path) -> io::Result<IdSecret> {
+    let path = root.join(NAME);
+    let bytes = fs::read(&path)?.try_into().map_err(|_| {
         let what = format!("{} does not have 32 bytes", path.display());
         io::Error::new(ErrorKind::InvalidData, what)
     })?;
