@@ -184,6 +184,11 @@ impl Upload {
         State { life: Life::None, ..self.first() }
     }
 
+    /// Is nothing of it there but that it was begun by this chunk?
+    fn is_begun_by(&self, ask: Ask, state: &State) -> bool {
+        !self.by_tus && matches!(ask, Ask::Put { .. }) && state.received() == 0
+    }
+
     fn next(&self, state: &State) -> usize {
         state.sealed.iter().position(Option::is_none).unwrap_or(self.chunks())
     }
@@ -468,6 +473,13 @@ impl Law for Lawful<'_> {
             let whole = State { running: Some((running, 0)), ..whole };
             let finishes = upload.by_tus && whole.is_complete();
             return if finishes { vec![Step::Done(whole)] } else { Vec::new() };
+        }
+        if op.told == Told::Deleted
+            && let Some((running, _)) = state.running
+            && upload.is_begun_by(self.asked[running], state)
+        {
+            // Another process may find it before the one that begins it; the chunk begins it again.
+            return vec![Step::Done(upload.gone())];
         }
         // spec: STORE-5: while one holds the upload, others can only look.
         if state.running.is_some_and(|(running, _)| running != number) && !looks {
