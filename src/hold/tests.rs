@@ -338,7 +338,7 @@ async fn a_ledger_that_cannot_be_read_can_be_deleted() {
 
 #[tokio::test]
 async fn two_processes_take_turns() {
-    let bench = Bench::local_with(|s| s.patience = std::time::Duration::from_millis(50));
+    let bench = Bench::local_with(|s| s.patience = Duration::from_millis(50));
     let bytes = content(14, 1);
     let id = bench.create(Some(LENGTH)).await;
     let other = bench.another_house();
