@@ -381,16 +381,17 @@ impl Holds {
     pub fn look(&self, id: &UploadId) -> Result<Look, HoldError> {
         let mut current = self.state.load(id)?;
         for _ in 1..LOOKS {
-            let look = self.look_at(current)?;
-            current = self.state.load(id)?;
-            if current.version == look.current.version {
+            let look = self.look_at(&current)?;
+            let now = self.state.load(id)?;
+            if now.version == current.version {
                 return Ok(look);
             }
+            current = now;
         }
-        self.look_at(current)
+        self.look_at(&current)
     }
 
-    fn look_at(&self, current: Versioned) -> Result<Look, HoldError> {
+    fn look_at(&self, current: &Versioned) -> Result<Look, HoldError> {
         self.ensure_alive(&current.record)?;
         let pending = current.record.pending();
         let shown = match pending {

@@ -7,7 +7,7 @@ use crate::{
     durable::Flush,
     hold::{HoldError, Holds},
     ingest::{IngestError, MergeOutcome},
-    lock::{Locks, Manner, NoFileLocks},
+    lock::{Locks, Manner, NoFileLocks, ProcessLocks},
     storage::Published,
     testing::{Bench, Medium, Setup, chunk, content, layout, len, part},
     upload::{Fact, FinalName, PartId, Phase, Timestamp, UploadId},
@@ -399,7 +399,8 @@ async fn who_looks_never_sees_an_upload_without_the_bytes_that_a_deletion_took()
         let (bench, id) = sent(medium, 6, |_| {}).await;
         let clock = Arc::new(Deleting(bench.holds.clone(), id.clone()));
         let (state, storage) = (bench.holds.state().clone(), bench.holds.storage().clone());
-        let locks = (Locks::new(Duration::ZERO), Arc::new(NoFileLocks) as Arc<_>);
+        let files: Arc<dyn ProcessLocks> = Arc::new(NoFileLocks);
+        let locks = (Locks::new(Duration::ZERO), files);
         let slow = Holds::new(state, storage, locks, clock, *bench.holds.options());
         let seen = slow.look(&id);
         assert!(matches!(seen, Err(HoldError::Unknown)), "{seen:?}");

@@ -8,7 +8,8 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "what is compiled again is used in part, and here by nobody else"
+    clippy::duplicate_mod,
+    reason = "the same files, to be used in part and here by nobody else"
 )]
 
 mod blocking;

@@ -9,13 +9,7 @@ pub(super) mod atomics {
 }
 
 pub(super) mod tasks {
-    use std::{
-        future::poll_fn,
-        pin::pin,
-        sync::Arc,
-        task::{Context, Poll},
-        time::Duration,
-    };
+    use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
     use shuttle::rand::{Rng, thread_rng};
     use tokio::sync::{self, AcquireError, TryAcquireError, TryLockError};
@@ -103,6 +97,16 @@ pub(super) mod tasks {
         #[derive(Debug, Clone)]
         pub(crate) struct Receiver<T>(watch::Receiver<T>);
 
+        pub(crate) struct Copied<T>(T);
+
+        impl<T> std::ops::Deref for Copied<T> {
+            type Target = T;
+
+            fn deref(&self) -> &T {
+                &self.0
+            }
+        }
+
         impl<T: Copy> Sender<T> {
             pub(crate) fn new(value: T) -> Self {
                 Self(watch::Sender::new(value))
@@ -114,9 +118,9 @@ pub(super) mod tasks {
             }
 
             /// A copy: whoever looks at the value must not hold its lock while others go first.
-            pub(crate) fn borrow(&self) -> Box<T> {
+            pub(crate) fn borrow(&self) -> Copied<T> {
                 pause();
-                Box::new(*self.0.borrow())
+                Copied(*self.0.borrow())
             }
 
             pub(crate) fn subscribe(&self) -> Receiver<T> {
@@ -171,26 +175,24 @@ pub(super) mod tasks {
         }
     }
 
+    pub(crate) struct Elapsed;
+
     /// The time may be over at any moment, or never.
-    pub(crate) async fn timeout<F: Future>(_: Duration, future: F) -> Result<F::Output, ()> {
+    pub(crate) async fn timeout<F: Future>(_: Duration, future: F) -> Result<F::Output, Elapsed> {
         let mut left = thread_rng().gen_bool(0.3).then(|| thread_rng().gen_range(0..8));
         let mut future = pin!(future);
         poll_fn(|context| match future.as_mut().poll(context) {
             Poll::Ready(done) => Poll::Ready(Ok(done)),
-            Poll::Pending if left == Some(0) => Poll::Ready(Err(())),
+            Poll::Pending if left == Some(0) => Poll::Ready(Err(Elapsed)),
             Poll::Pending => {
                 left = left.map(|left: u8| left - 1);
-                come_again(left.is_some(), context);
+                if left.is_some() {
+                    context.waker().wake_by_ref();
+                }
                 Poll::Pending
             }
         })
         .await
-    }
-
-    fn come_again(sure: bool, context: &Context<'_>) {
-        if sure {
-            context.waker().wake_by_ref();
-        }
     }
 
     /// Ends at some moment.

@@ -40,14 +40,14 @@ fn hold_together(test: &'static str, kinds: &[Kind], few: usize) {
 // spec: TUS-15, TUS-16, TUS-21, TUS-22, TUS-106, STORE-5
 #[test]
 fn patches_and_looks_have_an_order() {
-    hold_together("patches_and_looks_have_an_order", &[Kind::Patches], 80);
+    hold_together("patches_and_looks_have_an_order", &[Kind::Patches], 48);
 }
 
 // rows: RACE-04
 // spec: TUS-27, TUS-22, STORE-5
 #[test]
 fn patches_and_deletions_have_an_order() {
-    hold_together("patches_and_deletions_have_an_order", &[Kind::PatchesAndDelete], 80);
+    hold_together("patches_and_deletions_have_an_order", &[Kind::PatchesAndDelete], 48);
 }
 
 // rows: RACE-08, RACE-10
@@ -55,7 +55,7 @@ fn patches_and_deletions_have_an_order() {
 #[test]
 fn chunks_merges_and_deletions_have_an_order() {
     let kinds = [Kind::Chunks, Kind::ChunksAndDelete];
-    hold_together("chunks_merges_and_deletions_have_an_order", &kinds, 100);
+    hold_together("chunks_merges_and_deletions_have_an_order", &kinds, 64);
 }
 
 // rows: RACE-09
@@ -63,5 +63,5 @@ fn chunks_merges_and_deletions_have_an_order() {
 #[test]
 fn both_kinds_of_clients_have_one_order() {
     let kinds = [Kind::MixedByTus, Kind::MixedByChunks];
-    hold_together("both_kinds_of_clients_have_one_order", &kinds, 100);
+    hold_together("both_kinds_of_clients_have_one_order", &kinds, 64);
 }
