@@ -2,19 +2,39 @@
 
 use std::panic;
 
-use tokio::task;
+use tokio::task::{self, JoinHandle};
 
-/// Runs `work` on a blocking thread. A panic in it goes on in the caller. The work itself cannot be
-/// cancelled: when the caller is dropped, it still runs to its end.
+/// Work on a blocking thread. It cannot be cancelled: when this is dropped, it still runs to its
+/// end.
+#[derive(Debug)]
+pub struct Running<T>(JoinHandle<T>);
+
+impl<T> Running<T> {
+    /// What it came to. A panic in it goes on in the caller.
+    pub async fn end(self) -> T {
+        match self.0.await {
+            Ok(done) => done,
+            Err(error) => panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+/// Begins `work` on a blocking thread.
+pub fn start<T, F>(work: F) -> Running<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    Running(task::spawn_blocking(work))
+}
+
+/// Runs `work` on a blocking thread to its end.
 pub async fn run<T, F>(work: F) -> T
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    match task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => panic::resume_unwind(error.into_panic()),
-    }
+    start(work).end().await
 }
 
 /// Drops `left` on a blocking thread, where there are any; else here.

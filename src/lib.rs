@@ -104,6 +104,7 @@ pub mod storage;
 pub mod blocking;
 pub mod clock;
 pub mod durable;
+mod sync;
 pub mod telemetry;
 
 #[cfg(feature = "mutants")]

@@ -50,6 +50,8 @@ use crate::{
 
 /// How long to wait before another process is asked again whether it still holds an upload.
 const RETRY: Duration = Duration::from_millis(5);
+/// How often who only looks tries to see an upload that nobody changes meanwhile.
+const LOOKS: u32 = 4;
 /// Uploads whose open tail is kept between requests.
 const WARM_MAX: usize = 1024;
 
@@ -374,8 +376,23 @@ impl Holds {
     }
 
     /// Looks without taking anything. Blocks. What is pending is not shown.
+    ///
+    /// Bytes are counted after the facts are read: where these changed meanwhile it looks again, so
+    /// that the bytes of an upload that is deleted are not seen to go before it.
     pub fn look(&self, id: &UploadId) -> Result<Look, HoldError> {
-        let current = self.state.load(id)?;
+        let mut current = self.state.load(id)?;
+        for _ in 1..LOOKS {
+            let look = self.look_at(&current)?;
+            let now = self.state.load(id)?;
+            if now.version == current.version {
+                return Ok(look);
+            }
+            current = now;
+        }
+        self.look_at(&current)
+    }
+
+    fn look_at(&self, current: &Versioned) -> Result<Look, HoldError> {
         self.ensure_alive(&current.record)?;
         let pending = current.record.pending();
         let shown = match pending {

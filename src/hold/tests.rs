@@ -1,13 +1,16 @@
 //! Ledger and parts in disagreement: what a crash, a power loss or a careless hand leaves behind.
 
+use std::{sync::Arc, time::Duration};
+
 use crate::{
+    clock::Clock,
     durable::Flush,
-    hold::HoldError,
+    hold::{HoldError, Holds},
     ingest::{IngestError, MergeOutcome},
-    lock::Manner,
+    lock::{Locks, Manner, NoFileLocks, ProcessLocks},
     storage::Published,
     testing::{Bench, Medium, Setup, chunk, content, layout, len, part},
-    upload::{Fact, FinalName, PartId, Phase, UploadId},
+    upload::{Fact, FinalName, PartId, Phase, Timestamp, UploadId},
 };
 
 const HASH: &str = "00112233445566778899aabbccddeeff";
@@ -335,7 +338,7 @@ async fn a_ledger_that_cannot_be_read_can_be_deleted() {
 
 #[tokio::test]
 async fn two_processes_take_turns() {
-    let bench = Bench::local_with(|s| s.patience = std::time::Duration::from_millis(50));
+    let bench = Bench::local_with(|s| s.patience = Duration::from_millis(50));
     let bytes = content(14, 1);
     let id = bench.create(Some(LENGTH)).await;
     let other = bench.another_house();
@@ -374,4 +377,32 @@ async fn two_processes_put_chunks_of_one_upload() {
     }
     other.merge(&bench.id_of(HASH)).await.unwrap();
     assert_eq!(bench.download(&bench.id_of(HASH)).await, bytes);
+}
+
+/// A clock that takes its time: when it is asked, somebody deletes the upload.
+#[derive(Debug)]
+struct Deleting(Arc<Holds>, UploadId);
+
+impl Clock for Deleting {
+    fn now(&self) -> Timestamp {
+        // Facts first, as in a deletion. The second time there is nothing left to delete.
+        let _ = self.0.state().forget(&self.1);
+        self.0.storage().remove_upload(&self.1).unwrap();
+        self.0.now()
+    }
+}
+
+// A look reads the facts and then counts bytes; in between the upload may go.
+#[tokio::test]
+async fn who_looks_never_sees_an_upload_without_the_bytes_that_a_deletion_took() {
+    for medium in Medium::BOTH {
+        let (bench, id) = sent(medium, 6, |_| {}).await;
+        let clock = Arc::new(Deleting(bench.holds.clone(), id.clone()));
+        let (state, storage) = (bench.holds.state().clone(), bench.holds.storage().clone());
+        let files: Arc<dyn ProcessLocks> = Arc::new(NoFileLocks);
+        let locks = (Locks::new(Duration::ZERO), files);
+        let slow = Holds::new(state, storage, locks, clock, *bench.holds.options());
+        let seen = slow.look(&id);
+        assert!(matches!(seen, Err(HoldError::Unknown)), "{seen:?}");
+    }
 }

@@ -2,10 +2,13 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use super::sync::{
+    tasks::{OwnedSemaphorePermit, Semaphore},
+    threads::{Mutex, MutexGuard},
+};
 
 /// Bytes of one buffer: large enough that a write costs little more than its copy, small enough
 /// that it is still in the processor's cache when it is hashed.
@@ -41,12 +44,19 @@ impl BufferPool {
         (self.all.saturating_sub(free), self.all)
     }
 
+    /// Buffers that were made and are not in use.
+    #[cfg(test)]
+    #[allow(dead_code, reason = "asked for where this file is compiled over shuttle")]
+    pub(super) fn kept(&self) -> usize {
+        self.free().len()
+    }
+
     /// Are others waiting for a buffer?
     pub(super) fn is_short(&self) -> bool {
         self.permits.available_permits() == 0
     }
 
-    fn free(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+    fn free(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

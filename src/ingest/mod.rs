@@ -41,8 +41,11 @@ pub use self::{
 };
 use self::{buffers::BufferPool, offers::Offers, pump::Transfers};
 use crate::{
+    blocking,
     hold::Holds,
+    lock::LeaveSignal,
     merger::Merger,
+    sync,
     telemetry::Meter,
     upload::{
         ChecksumAlgorithm, ChunkSize, Length, NotAChecksum, Offset, OutOfRange, Sha256Digest,

@@ -5,18 +5,15 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    task::JoinHandle,
-    time,
-};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    LeaveSignal, blocking,
     buffers::{Buffer, BufferPool},
     source::{self, Broken, Source},
+    sync::tasks::{self, OwnedSemaphorePermit, Semaphore, mpsc},
 };
-use crate::{blocking, clock::Stopwatch, hold::HoldError, lock::LeaveSignal};
+use crate::{clock::Stopwatch, hold::HoldError};
 
 /// Bodies up to this many bytes take one blocking call and no channel.
 const SMALL: u64 = 64 * 1024;
@@ -145,7 +142,7 @@ impl Gate<'_> {
             biased;
             end = interrupted(&mut self.leave, self.stop) => return Event::End(end),
             bytes = source::next(self.source) => bytes,
-            () = time::sleep(patience.unwrap_or_default()), if patience.is_some() => {
+            () = tasks::sleep(patience.unwrap_or_default()), if patience.is_some() => {
                 return Event::Quiet;
             }
         };
@@ -205,7 +202,7 @@ enum Worker<S> {
     Resting(S),
     Running {
         queue: mpsc::Sender<Buffer>,
-        thread: JoinHandle<(S, Result<(), HoldError>)>,
+        thread: blocking::Running<(S, Result<(), HoldError>)>,
     },
     /// Only while it changes hands.
     Gone,
@@ -283,7 +280,7 @@ impl<'a, S: Sink> Line<'a, S> {
         let permit = permit.expect("the semaphore is never closed");
         if let Worker::Resting(sink) = std::mem::replace(&mut self.worker, Worker::Gone) {
             let (queue, buffers) = mpsc::channel(QUEUE);
-            let thread = tokio::task::spawn_blocking(move || work(sink, buffers, permit));
+            let thread = blocking::start(move || work(sink, buffers, permit));
             self.worker = Worker::Running { queue, thread };
         }
         None
@@ -293,7 +290,7 @@ impl<'a, S: Sink> Line<'a, S> {
         match std::mem::replace(&mut self.worker, Worker::Gone) {
             Worker::Running { queue, thread } => {
                 drop(queue);
-                let (sink, written) = finished(thread).await;
+                let (sink, written) = thread.end().await;
                 self.worker = Worker::Resting(sink);
                 written
             }
@@ -326,11 +323,4 @@ fn work<S: Sink>(
         }
     }
     (sink, Ok(()))
-}
-
-async fn finished<T>(thread: JoinHandle<T>) -> T {
-    match thread.await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }

@@ -11,10 +11,6 @@ fn locks(patience: u64) -> Arc<Locks> {
     Arc::new(Locks::new(Duration::from_millis(patience)))
 }
 
-fn entries(locks: &Locks) -> usize {
-    locks.entries.lock().unwrap().len()
-}
-
 async fn take(locks: &Locks, id: &UploadId) -> super::UploadGuard {
     locks.take(id, Manner::Asking).await.unwrap()
 }
@@ -61,7 +57,7 @@ async fn patience_ends_and_the_wish_with_it() {
     let _ = time::timeout(Duration::from_millis(5), locks.take(&id, Manner::Asking)).await;
     assert!(!held.is_wanted());
     drop(held);
-    assert_eq!(entries(&locks), 0);
+    assert_eq!(locks.queues(), 0);
 }
 
 #[tokio::test]
@@ -74,7 +70,7 @@ async fn only_a_free_upload_is_taken_without_waiting() {
     drop(held);
     assert!(locks.try_take(&id).is_some());
     drop(free);
-    assert_eq!(entries(&locks), 0);
+    assert_eq!(locks.queues(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -96,7 +92,7 @@ async fn many_newcomers_hold_one_after_the_other() {
     while let Some(done) = tasks.join_next().await {
         done.unwrap();
     }
-    assert_eq!(entries(&locks), 0);
+    assert_eq!(locks.queues(), 0);
 }
 
 #[test]
@@ -110,5 +106,5 @@ fn places_that_are_given_up_at_once_leave_no_queue() {
             }
         });
     }
-    assert_eq!(entries(&locks), 0);
+    assert_eq!(locks.queues(), 0);
 }

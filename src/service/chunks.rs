@@ -250,7 +250,13 @@ impl Service {
         match merged {
             Ok(outcome) => Ok(self.merged(&id, outcome, patience)),
             Err(error) => {
-                let view = self.ingest().status(&id).await.ok();
+                let view = match self.ingest().status(&id).await {
+                    // Gone meanwhile: nothing is missing of what is not there.
+                    Err(gone @ IngestError::Hold(HoldError::Unknown | HoldError::Expired)) => {
+                        return Err(plain(gone));
+                    }
+                    view => view.ok(),
+                };
                 Err(merge_problem(error, view.as_ref().map(|view| &*view.record)).into())
             }
         }

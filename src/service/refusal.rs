@@ -146,14 +146,17 @@ fn parameter(field: &str) -> Parameter {
     }
 }
 
-/// A merge that did not happen; `record` tells which chunks are missing now.
+/// A merge that did not happen; `record` tells which chunks are missing now. Where they all came
+/// meanwhile it is told which ones were.
 pub(super) fn merge_problem(error: MergeError, record: Option<&Record>) -> Problem {
     match error {
-        MergeError::Missing { .. } | MergeError::Damaged { .. } => {
+        MergeError::Missing { missing: found } | MergeError::Damaged { chunks: found } => {
             let total = record.and_then(|record| record.layout().total());
-            let missing =
-                record.zip(total).map(|(record, total)| IndexRuns::missing(record.chunks(), total));
-            Problem::ChunksMissing { missing: missing.unwrap_or_default(), total }
+            let now = record.zip(total);
+            let now = now.map(|(record, total)| IndexRuns::missing(record.chunks(), total));
+            let now = now.filter(|missing| missing.count() > 0);
+            let missing = now.unwrap_or_else(|| found.into_iter().collect());
+            Problem::ChunksMissing { missing, total }
         }
         MergeError::Mismatch { mismatch, bad_chunks } => Problem::CompositeMismatch {
             expected: Some(mismatch.expected),

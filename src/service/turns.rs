@@ -11,28 +11,19 @@
 //! waits either: unread bodies would use up the window of the connection, which the running
 //! requests need, and the number of its streams is bounded already.
 
+mod line;
+
 use std::{
-    collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroUsize,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
     time::Duration,
 };
 
 use http::{Version, request::Parts};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time,
-};
 
+pub(super) use self::line::{Turn, Turns};
 use super::{ClientAddress, Service};
-use crate::protocol::Problem;
-
-/// Requests of one address that may wait at most.
-const WAITING_MAX: usize = 1000;
+use crate::{protocol::Problem, sync};
 
 /// How many chunks one address may send at the same time.
 #[derive(Debug, Clone, Copy)]
@@ -42,39 +33,6 @@ pub struct TurnOptions {
     /// How long a request waits for its turn at most.
     pub wait: Duration,
 }
-
-/// Who sends, and who waits.
-#[derive(Debug, Default)]
-pub(super) struct Turns {
-    lines: Mutex<HashMap<IpAddr, Arc<Line>>>,
-    waiting: AtomicUsize,
-}
-
-/// One address.
-#[derive(Debug)]
-struct Line {
-    places: Arc<Semaphore>,
-    waiting: AtomicUsize,
-}
-
-/// The right to send a chunk; to be kept until it is stored.
-#[derive(Debug)]
-pub(super) struct Turn {
-    /// Given back before the line may go.
-    permit: Option<OwnedSemaphorePermit>,
-    stand: Stand,
-}
-
-/// Keeps the line of an address as long as somebody stands in it.
-#[derive(Debug)]
-struct Stand {
-    turns: Arc<Turns>,
-    address: IpAddr,
-    line: Option<Arc<Line>>,
-}
-
-/// Counts somebody who waits.
-struct Counted<'a>(&'a Turns, &'a Line);
 
 impl Service {
     /// Waits until the client may send a chunk. `None` where nobody is counted.
@@ -87,75 +45,13 @@ impl Service {
         if parts.version >= Version::HTTP_2 {
             return Ok(None);
         }
-        let mut turn = self.0.turns.stand(address, places);
-        let Some(line) = turn.stand.line.clone() else { return Ok(None) };
-        turn.permit = tokio::select! {
-            permit = self.0.turns.permit(&line, wait) => permit,
-            () = self.0.stop.cancelled() => return Err(Problem::ShuttingDown),
-        };
-        if turn.permit.is_none() {
-            return Err(Problem::TooManyUploads);
+        tokio::select! {
+            turn = self.0.turns.take((address, places), wait) => match turn {
+                Some(turn) => Ok(Some(turn)),
+                None => Err(Problem::TooManyUploads),
+            },
+            () = self.0.stop.cancelled() => Err(Problem::ShuttingDown),
         }
-        Ok(Some(turn))
-    }
-}
-
-impl Turns {
-    /// How many requests wait.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
-    fn stand(self: &Arc<Self>, address: IpAddr, places: NonZeroUsize) -> Turn {
-        let mut lines = self.lines();
-        let line = lines.entry(address).or_insert_with(|| {
-            let places = places.get().min(Semaphore::MAX_PERMITS);
-            let places = Arc::new(Semaphore::new(places));
-            Arc::new(Line { places, waiting: AtomicUsize::new(0) })
-        });
-        let line = Some(line.clone());
-        Turn { stand: Stand { turns: self.clone(), address, line }, permit: None }
-    }
-
-    async fn permit(&self, line: &Line, wait: Duration) -> Option<OwnedSemaphorePermit> {
-        if let Ok(permit) = line.places.clone().try_acquire_owned() {
-            return Some(permit);
-        }
-        if line.waiting.load(Ordering::Relaxed) >= WAITING_MAX {
-            return None;
-        }
-        let _counted = Counted::new(self, line);
-        time::timeout(wait, line.places.clone().acquire_owned()).await.ok()?.ok()
-    }
-
-    fn lines(&self) -> MutexGuard<'_, HashMap<IpAddr, Arc<Line>>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Stand {
-    fn drop(&mut self) {
-        let mut lines = self.turns.lines();
-        self.line = None;
-        let last = lines.get(&self.address).is_some_and(|line| Arc::strong_count(line) == 1);
-        if last {
-            lines.remove(&self.address);
-        }
-    }
-}
-
-impl<'a> Counted<'a> {
-    fn new(turns: &'a Turns, line: &'a Line) -> Self {
-        turns.waiting.fetch_add(1, Ordering::Relaxed);
-        line.waiting.fetch_add(1, Ordering::Relaxed);
-        Self(turns, line)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.1.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -2,6 +2,7 @@
 //! demand.
 
 mod crash_points;
+mod interleaved;
 mod script;
 mod state;
 mod trace;

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
+
 use crate::{
     chunks::Parts,
     client::{Answer, Conn, Request},
@@ -307,6 +309,32 @@ fn a_merge_sees_the_missing_chunk_or_says_so() {
             merged => drop(merged.expect(201)),
         }
         parts.as_upload(&server).is_file(&parts.bytes);
+    }
+}
+
+// What was missing when the merge looked may be there, or gone with its upload, when it answers.
+// rows: RACE-10
+// spec: CHUNK-21
+#[test]
+fn a_refused_merge_names_what_was_missing() {
+    let server = Server::with(&["--durability=none"]);
+    let mut random = Random::seeded(15);
+    for round in 0..60 {
+        let parts = stored_but(&server, &mut random, 3, &[1]);
+        let merge = crate::chunks::merge(&parts.merge_body());
+        let other = if round % 2 == 0 { parts.put(1) } else { parts.delete() };
+        let answers = at_once(&server, &[merge.clone(), merge.clone(), other, merge]);
+        for answer in [0, 1, 3].map(|merge| answers[merge].clone().unwrap()) {
+            match answer.expect_one(&[200, 201, 202, 404, 409]) {
+                missing if missing.status == 409 => {
+                    let missing = missing.refused_as(409, "chunks-missing").json();
+                    assert_eq!((&missing["missing"], &missing["total"]), (&json!([1]), &json!(3)));
+                }
+                gone if gone.status == 404 => assert_eq!(round % 2, 1, "{gone:?}"),
+                merged => assert_eq!(round % 2, 0, "{merged:?}"),
+            }
+        }
+        server.ask(&parts.delete()).expect(204);
     }
 }
 

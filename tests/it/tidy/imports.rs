@@ -4,20 +4,20 @@ use super::source::{Source, paths};
 
 /// Who may name whom. `durable::Flush` and `durable::Durability` are values and may be named where
 /// a flush is decided on; the calls behind them may not. `blocking` is the door to the blocking
-/// threads.
-const MAY: [(&str, &[&str]); 20] = [
+/// threads, `sync` what tasks wait for each other with.
+const MAY: [(&str, &[&str]); 21] = [
     ("main", &["config", "server", "telemetry", "audit"]),
     ("lib", &[]),
     ("config", &["mutants::Mutant"]),
     ("telemetry", &["config::LogFormat"]),
     ("server", &ALL_BUT_MAIN),
-    ("service", &[COUNTING, "protocol", "ingest", "upload"]),
+    ("service", &[COUNTING, "protocol", "ingest", "upload", "sync"]),
     ("protocol", &["upload"]),
     (
         "ingest",
         &[
             COUNTING, "upload", "state", "storage", "lock", "hold", "merger", "clock", "blocking",
-            FLUSH,
+            FLUSH, "sync",
         ],
     ),
     (
@@ -31,11 +31,12 @@ const MAY: [(&str, &[&str]); 20] = [
     ),
     // What it takes from `hold` are functions of values; it never holds anything.
     ("audit", &["upload", "state", "storage", "hold", "clock"]),
-    ("lock", &["upload", "durable", "clock"]),
+    ("lock", &["upload", "durable", "clock", "sync"]),
     ("state", &["upload", "durable"]),
     ("storage", &["upload", "durable"]),
     ("upload", &[]),
     ("blocking", &[]),
+    ("sync", &[]),
     ("clock", &["upload"]),
     ("durable", &[]),
     ("mutants", &["service", "protocol", "storage", "upload", "durable::Flush"]),
