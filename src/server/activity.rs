@@ -1,5 +1,5 @@
-//! What a connection does, so that one that does nothing can be told to go: to make room for another,
-//! or since pings alone would keep it open for ever.
+//! What a connection does, so that one that does nothing can be told to go: to make room for
+//! another, or since pings alone would keep it open for ever.
 
 use std::{
     future::ready,

@@ -1,7 +1,12 @@
 //! Where a connection too many is told so: it may ask for what costs little, hears 503 for anything
 //! else, and leaves.
 
-use std::{future::ready, pin::Pin, pin::pin, time::Duration};
+use std::{
+    future::ready,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
@@ -30,42 +35,43 @@ const STAY_MAX: Duration = Duration::from_secs(6);
 impl Porter {
     /// Hears one request, answers it, and closes.
     pub(super) async fn turn_away(self, stream: TcpStream, seat: Seat) {
-        let stop = self.stop.clone();
+        let (stop, seat) = (self.stop.clone(), Arc::new(seat));
         tokio::select! {
-            () = self.tell(stream) => {}
+            () = self.tell(stream, seat.clone()) => {}
             () = seat.asked_to_leave() => {}
             () = time::sleep(STAY_MAX) => {}
             () = stop.cancelled() => {}
         }
     }
 
-    async fn tell(mut self, stream: TcpStream) {
+    async fn tell(mut self, stream: TcpStream, seat: Arc<Seat>) {
         self.patience = self.patience.min(PATIENCE);
         let Ok(Some(greeted)) = time::timeout(self.patience, self.meet(stream)).await else {
             return;
         };
         match greeted {
-            Greeted::Clear(Spoken::Http1, wire) => self.tell_http1(wire).await,
-            Greeted::Clear(Spoken::Http2, wire) => self.tell_http2(wire).await,
-            Greeted::Tls(Spoken::Http1, stream) => self.tell_http1(stream).await,
-            Greeted::Tls(Spoken::Http2, stream) => self.tell_http2(stream).await,
+            Greeted::Clear(Spoken::Http1, wire) => self.tell_http1(wire, seat).await,
+            Greeted::Clear(Spoken::Http2, wire) => self.tell_http2(wire, seat).await,
+            Greeted::Tls(Spoken::Http1, stream) => self.tell_http1(stream, seat).await,
+            Greeted::Tls(Spoken::Http2, stream) => self.tell_http2(stream, seat).await,
         }
     }
 
-    async fn tell_http1<S>(self, stream: S)
+    async fn tell_http1<S>(self, stream: S, seat: Arc<Seat>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut builder = http1(self.patience);
         builder.keep_alive(false);
-        note(builder.serve_connection(TokioIo::new(stream), Surplus(self.service)).await);
+        let surplus = Surplus(self.service, seat);
+        note(builder.serve_connection(TokioIo::new(stream), surplus).await);
     }
 
-    async fn tell_http2<S>(self, stream: S)
+    async fn tell_http2<S>(self, stream: S, seat: Arc<Seat>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let surplus = Surplus(self.service);
+        let surplus = Surplus(self.service, seat);
         let mut connection = pin!(http2().serve_connection(TokioIo::new(stream), surplus));
         tokio::select! {
             ended = connection.as_mut() => return note(ended),
@@ -76,8 +82,9 @@ impl Porter {
     }
 }
 
-/// Answers what comes on a connection too many.
-struct Surplus(Front);
+/// Answers what comes on a connection too many. Whoever is being answered leaves later than those
+/// who say nothing.
+struct Surplus(Front, Arc<Seat>);
 
 impl hyper::service::Service<Request<Incoming>> for Surplus {
     type Response = Response<ResponseBody>;
@@ -86,6 +93,7 @@ impl hyper::service::Service<Request<Incoming>> for Surplus {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let front = self.0.clone();
+        self.1.rest_again();
         if request.version() >= Version::HTTP_2 {
             return Box::pin(async move { front.answer_surplus(request).await });
         }

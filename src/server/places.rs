@@ -10,17 +10,22 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{self, Instant},
+    time,
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Stopwatch;
+
 /// Connections in the lobby at one time.
-pub(super) const LOBBY: usize = 256;
+pub(super) const LOBBY: usize = 512;
 /// Nobody counts as idle before that: a client that asks one thing after another needs its
 /// connection, and a newcomer some time to say what it wants.
 const IDLE_MIN: Duration = Duration::from_secs(2);
 /// How long a newcomer waits for the one that gives way to it.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
+
+/// How long it waits where nobody does: connections end all the time.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// All places.
 #[derive(Debug)]
@@ -39,7 +44,7 @@ struct Line(Mutex<Standing>);
 #[derive(Debug, Default)]
 struct Standing {
     next: u64,
-    waiting: BTreeMap<u64, (Instant, CancellationToken)>,
+    waiting: BTreeMap<u64, (Stopwatch, CancellationToken)>,
 }
 
 /// A connection's place; free again when dropped.
@@ -60,12 +65,12 @@ impl Places {
 
     /// A place, perhaps that of an idle connection, which goes then. `None` where there is none.
     pub(super) async fn seat(&self) -> Option<Seat> {
-        let permit = match self.free.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) if self.make_room() => {
-                time::timeout(ROOM_WAIT, self.free.clone().acquire_owned()).await.ok()?.ok()?
-            }
-            Err(_) => return None,
+        let places = self.free.clone();
+        let permit = if let Ok(permit) = places.clone().try_acquire_owned() {
+            permit
+        } else {
+            let wait = if self.make_room() { ROOM_WAIT } else { MOMENT };
+            time::timeout(wait, places.acquire_owned()).await.ok()?.ok()?
         };
         Some(Seat::new(&self.idle, Some(permit)))
     }
@@ -121,7 +126,7 @@ impl Seat {
         let mut standing = self.line.lock();
         let next = standing.next;
         standing.next = next.saturating_add(1);
-        standing.waiting.insert(next, (Instant::now(), self.leave.clone()));
+        standing.waiting.insert(next, (Stopwatch::start(), self.leave.clone()));
         *number = Some(next);
     }
 
@@ -130,6 +135,12 @@ impl Seat {
         if let Some(number) = self.number().take() {
             self.line.lock().waiting.remove(&number);
         }
+    }
+
+    /// Something was going on: those that rest longer are asked before it.
+    pub(super) fn rest_again(&self) {
+        self.work();
+        self.rest();
     }
 
     fn number(&self) -> MutexGuard<'_, Option<u64>> {

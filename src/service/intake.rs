@@ -1,5 +1,6 @@
 //! How many requests bring bytes of uploads at the same time, over the whole server. What has begun
-//! goes on; what comes beyond waits a little and is then told to come back, before its body is read.
+//! goes on; what comes beyond waits a little and is then told to come back, before its body is
+//! read.
 //!
 //! Whatever brings no bytes is never held up here: a client that looks how far its upload is, or
 //! deletes it, costs little, and the one that looks would throw its upload away over a refusal.

@@ -5,8 +5,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
-
 /// Between two lines of one kind.
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -16,7 +14,7 @@ pub struct Sparingly(Mutex<Held>);
 
 #[derive(Debug)]
 struct Held {
-    last: Option<Instant>,
+    last: Option<tokio::time::Instant>,
     /// Not written since then.
     silent: u64,
 }
@@ -40,12 +38,12 @@ impl Sparingly {
     /// Writes the line, with the number of those that were left out before it, unless there was one
     /// of late.
     pub fn warn(&self, what: &'static str) {
-        if let Some(left_out) = self.next(Instant::now()) {
+        if let Some(left_out) = self.next(tokio::time::Instant::now()) {
             tracing::warn!(left_out, "{what}");
         }
     }
 
-    fn next(&self, now: Instant) -> Option<u64> {
+    fn next(&self, now: tokio::time::Instant) -> Option<u64> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if held.last.is_some_and(|last| now.duration_since(last) < EVERY) {
             held.silent = held.silent.saturating_add(1);
@@ -62,7 +60,7 @@ mod tests {
 
     #[test]
     fn one_line_in_ten_seconds_tells_of_those_left_out() {
-        let (sparingly, begin) = (Sparingly::new(), Instant::now());
+        let (sparingly, begin) = (Sparingly::new(), tokio::time::Instant::now());
         let at = |seconds| sparingly.next(begin + Duration::from_secs(seconds));
         assert_eq!(at(0), Some(0));
         assert_eq!([at(1), at(5), at(9)], [None; 3]);
