@@ -65,7 +65,7 @@
 //! let pace = Pace { idle_timeout: 30 * second, min_rate: None };
 //! let (rules, links) = (protocol::tus::Rules::default(), protocol::Links::default());
 //! let (cors, proxies) = (protocol::Cors::default(), protocol::Proxies::default());
-//! let turns = TurnOptions { per_address: None, wait: 30 * second };
+//! let turns = TurnOptions { together: None, per_address: None, wait: 30 * second };
 //! let (finishing, metrics) = (Finishing::OnRequest, Metrics::Hidden);
 //! let (page, owner) = (protocol::Page::module(), protocol::OwnerHeader::default());
 //! let options = ServiceOptions {

@@ -1,14 +1,16 @@
 //! Expired → gone: the only broom. It never takes an upload from anyone who holds it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use tokio::{sync::Notify, time};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     blocking,
+    clock::Stopwatch,
     hold::{Held, HoldError, HoldOptions, Holds},
     state::{Listed, Shard},
+    storage::StoredUpload,
     upload::{Dialect, Phase, Record, Timestamp, UploadId},
 };
 
@@ -124,7 +126,7 @@ impl Reaper {
         }
         loop {
             tokio::select! {
-                swept = self.sweep() => report(&swept),
+                swept = timed(self.sweep()) => report(&swept),
                 () = stop.cancelled() => return,
             }
             tokio::select! {
@@ -222,31 +224,37 @@ impl Reaper {
     }
 
     async fn sweep_left_behind(&self, swept: &mut Swept) -> Result<(), HoldError> {
-        let holds = self.holds.clone();
-        let (orphans, staged) = blocking::run(move || -> Result<_, HoldError> {
-            let before = Timestamp::from_millis(
-                holds.now().millis().saturating_sub(millis(ABANDONED_AFTER)),
-            );
-            let staged = holds.storage().sweep_staging(before)?;
-            let mut orphans = 0_usize;
-            for stored in holds.storage().uploads()? {
-                if stored.changed >= before {
-                    continue;
-                }
-                match holds.remove_orphan(&stored.id) {
-                    Ok(()) => orphans = orphans.saturating_add(1),
-                    Err(HoldError::Busy) => clear_remains(&holds, &stored.id),
-                    Err(HoldError::Damaged(_)) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok((orphans, staged))
+        let age = millis(ABANDONED_AFTER);
+        let before = Timestamp::from_millis(self.holds.now().millis().saturating_sub(age));
+        let storage = self.holds.storage().clone();
+        let (staged, mut old) = blocking::run(move || -> io::Result<_> {
+            Ok((storage.sweep_staging(before)?, storage.uploads()?))
         })
         .await?;
-        swept.orphans = orphans;
         swept.staged = staged;
+        old.retain(|stored| stored.changed < before);
+        for batch in old.chunks(BATCH) {
+            let (holds, batch) = (self.holds.clone(), batch.to_vec());
+            let removed = blocking::run(move || remove_orphans(&holds, &batch)).await?;
+            swept.orphans = swept.orphans.saturating_add(removed);
+            time::sleep(BREATH).await;
+        }
         Ok(())
     }
+}
+
+/// Removes those that have no ledger; how many there were.
+fn remove_orphans(holds: &Arc<Holds>, old: &[StoredUpload]) -> Result<usize, HoldError> {
+    let mut orphans = 0_usize;
+    for StoredUpload { id, .. } in old {
+        match holds.remove_orphan(id) {
+            Ok(()) => orphans = orphans.saturating_add(1),
+            Err(HoldError::Busy) => clear_remains(holds, id),
+            Err(HoldError::Damaged(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(orphans)
 }
 
 impl fmt::Debug for Reaper {
@@ -330,11 +338,17 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn report(swept: &Result<Swept, HoldError>) {
+async fn timed<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let watch = Stopwatch::start();
+    let done = work.await;
+    (done, watch.elapsed())
+}
+
+fn report((swept, took): &(Result<Swept, HoldError>, Duration)) {
     match swept {
-        Ok(swept) if *swept == Swept::default() => tracing::debug!("swept, nothing to do"),
+        Ok(swept) if *swept == Swept::default() => tracing::debug!(?took, "swept, nothing to do"),
         Ok(Swept { expired, forgotten, orphans, staged }) => {
-            tracing::info!(expired, forgotten, orphans, staged, "swept");
+            tracing::info!(expired, forgotten, orphans, staged, ?took, "swept");
         }
         Err(error) => tracing::error!(%error, "sweep broken off"),
     }

@@ -244,9 +244,20 @@ pub struct Options {
 
     /// Most connections open at one time
     ///
-    /// From 1 to 1000000. Further ones wait to be accepted.
+    /// From 1 to 1000000. A further one takes the place of the one that was idle for the longest
+    /// time; where none is, its request is answered 503 with Retry-After, and it is closed. As many
+    /// open files are needed and some more: where the system allows fewer, the limit is lower,
+    /// which is logged at the start.
     #[arg(long, value_name = "COUNT", default_value = "10000", help_heading = LIMITS)]
     pub(super) max_connections: Setting,
+
+    /// Most uploads that bring bytes at the same time
+    ///
+    /// At least 1. Those that have begun go on; further ones wait a little, numbered chunks up to
+    /// `queue-wait`, and are then answered 503 with Retry-After before their bytes are read. What
+    /// brings no bytes is served all the same.
+    #[arg(long, value_name = "COUNT", default_value = "2048", help_heading = LIMITS)]
+    pub(super) max_uploads: Setting,
 
     /// Most chunks that one client address may send at the same time
     ///
@@ -259,8 +270,8 @@ pub struct Options {
 
     /// How long a chunk waits for its turn before it is refused
     ///
-    /// The answer is then 429 with Retry-After. Make it no shorter than `idle-timeout`: so long a
-    /// connection that broke may hold its place.
+    /// The answer is then 429 with Retry-After, or 503 where it waited for `max-uploads`. Make it
+    /// no shorter than `idle-timeout`: so long a connection that broke may hold its place.
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = LIMITS)]
     pub(super) queue_wait: Setting,
 

@@ -36,6 +36,7 @@ pub(super) struct FileOptions {
     pub(super) name_template: FileValue,
     pub(super) max_size: FileValue,
     pub(super) max_connections: FileValue,
+    pub(super) max_uploads: FileValue,
     pub(super) max_uploads_per_ip: FileValue,
     pub(super) queue_wait: FileValue,
     pub(super) memory_budget: FileValue,

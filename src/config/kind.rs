@@ -75,6 +75,9 @@ pub(super) const MAX_SIZE: Kind<Option<u64>> = Kind {
 
 pub(super) const MAX_CONNECTIONS: Kind<NonZeroUsize> = Kind { example: "10000", parse: places };
 
+pub(super) const MAX_UPLOADS: Kind<Option<NonZeroUsize>> =
+    Kind { example: "2048", parse: |text| unless_none(text, places) };
+
 pub(super) const MAX_UPLOADS_PER_IP: Kind<Option<NonZeroUsize>> =
     Kind { example: "8", parse: |text| unless_none(text, places) };
 

@@ -91,6 +91,8 @@ pub struct Config {
     pub max_size: Option<u64>,
     /// Most open connections, up to 1,000,000.
     pub max_connections: NonZeroUsize,
+    /// Most bodies of uploads that are received at the same time, or `None` for no limit.
+    pub max_uploads: Option<NonZeroUsize>,
     /// Most chunks that one client address may send at the same time, or `None` for no limit.
     pub max_uploads_per_ip: Option<NonZeroUsize>,
     /// How long a chunk waits for its turn; 0 to ten years.
@@ -201,6 +203,7 @@ impl Config {
             name_template: read!(name_template, NAME_TEMPLATE),
             max_size: read!(max_size, MAX_SIZE),
             max_connections: read!(max_connections, MAX_CONNECTIONS),
+            max_uploads: read!(max_uploads, MAX_UPLOADS),
             max_uploads_per_ip: read!(max_uploads_per_ip, MAX_UPLOADS_PER_IP),
             queue_wait: read!(queue_wait, QUEUE_WAIT),
             memory_budget: read!(memory_budget, MEMORY_BUDGET),

@@ -1,5 +1,5 @@
-//! What an HTTP/2 connection does, so that one that does nothing can be told to go: pings alone
-//! would keep it open for ever.
+//! What a connection does, so that one that does nothing can be told to go: to make room for
+//! another, or since pings alone would keep it open for ever.
 
 use std::{
     future::ready,
@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{Request, Response, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::sleep;
 
-use super::Front;
+use super::{Front, places::Seat};
 use crate::{
     protocol::Problem,
     service::{Aborted, ResponseBody},
@@ -25,7 +25,13 @@ const FIELDS_MAX: usize = 100;
 
 /// Shared by the requests of one connection.
 #[derive(Debug, Clone)]
-pub(super) struct Activity(Arc<Mutex<Seen>>);
+pub(super) struct Activity(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    seen: Mutex<Seen>,
+    seat: Seat,
+}
 
 #[derive(Debug)]
 struct Seen {
@@ -46,9 +52,16 @@ pub(super) enum Rest {
 }
 
 impl Activity {
-    pub(super) fn begin() -> Self {
+    /// Of a connection that rests on its seat.
+    pub(super) fn begin(seat: Seat) -> Self {
         let last = tokio::time::Instant::now();
-        Self(Arc::new(Mutex::new(Seen { served: 0, untaken: 0, last })))
+        let seen = Mutex::new(Seen { served: 0, untaken: 0, last });
+        Self(Arc::new(Shared { seen, seat }))
+    }
+
+    /// The connection's place, which it may be asked to give up while it rests.
+    pub(super) fn seat(&self) -> &Seat {
+        &self.0.seat
     }
 
     /// Waits until nothing has happened for `idle_max`, or nothing was taken for `stall_max`.
@@ -70,12 +83,24 @@ impl Activity {
 
     fn change(&self, change: impl FnOnce(&mut Seen)) {
         let mut seen = self.lock();
+        let rested = seen.rests();
         change(&mut seen);
         seen.last = tokio::time::Instant::now();
+        match (rested, seen.rests()) {
+            (true, false) => self.0.seat.work(),
+            (false, true) => self.0.seat.rest(),
+            _ => {}
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    const fn rests(&self) -> bool {
+        self.served == 0 && self.untaken == 0
     }
 }
 
@@ -94,9 +119,7 @@ impl hyper::service::Service<Request<Incoming>> for Watched {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         if request.headers().len() > FIELDS_MAX {
             let (parts, _) = request.into_parts();
-            let refusal = self.service.refuse_head(&parts, &Problem::HeadTooLarge);
-            let untaken = Untaken::begin(&self.activity);
-            return Box::pin(ready(Ok(refusal.map(|body| WatchedBody { body, untaken }))));
+            return Box::pin(ready(Ok(self.refuse_head(&parts, &Problem::HeadTooLarge))));
         }
         let served = Served::begin(&self.activity);
         let answered = self.service.clone().answer(request);
@@ -104,6 +127,14 @@ impl hyper::service::Service<Request<Incoming>> for Watched {
             let answer = answered.await?;
             Ok(answer.map(|body| WatchedBody { body, untaken: Untaken::begin(&served.0) }))
         })
+    }
+}
+
+impl Watched {
+    /// As [`Service::refuse_head`](crate::service::Service::refuse_head).
+    pub(super) fn refuse_head(&self, parts: &Parts, problem: &Problem) -> Response<WatchedBody> {
+        let untaken = Untaken::begin(&self.activity);
+        self.service.refuse_head(parts, problem).map(|body| WatchedBody { body, untaken })
     }
 }
 

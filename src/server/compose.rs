@@ -190,7 +190,11 @@ fn service_options(config: &Config) -> Result<ServiceOptions, StartError> {
     let owner = owner.map(OwnerHeader::new).unwrap_or_default();
     let pace = Pace { idle_timeout: config.idle_timeout, min_rate: config.min_rate };
     let finishing = if config.auto_merge { Finishing::WhenComplete } else { Finishing::OnRequest };
-    let turns = TurnOptions { per_address: config.max_uploads_per_ip, wait: config.queue_wait };
+    let turns = TurnOptions {
+        together: config.max_uploads,
+        per_address: config.max_uploads_per_ip,
+        wait: config.queue_wait,
+    };
     let metrics = if config.no_metrics { Metrics::Hidden } else { Metrics::Shown };
     let shown = if config.no_page { Page::module() } else { Page::whole(&rules) };
     Ok(ServiceOptions {

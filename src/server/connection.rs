@@ -11,7 +11,7 @@ use std::{
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
-    server::conn::{http1, http2},
+    server::conn::{http1::Builder as Http1, http2::Builder as Http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
@@ -24,14 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Front,
-    activity::{Activity, Rest, Watched},
+    activity::{Activity, Rest, Watched, WatchedBody},
+    places::Seat,
     tls::{self, Tls},
     wire::Wire,
 };
-use crate::{
-    protocol::headers::check_host,
-    service::{Aborted, ResponseBody},
-};
+use crate::{protocol::headers::check_host, service::Aborted};
 
 /// The read buffer of an HTTP/1.1 connection grows to this at most.
 const READ_BUFFER: usize = 128 * 1024;
@@ -46,6 +44,8 @@ const HEAD_MAX: u32 = 64 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// How long a client may go on after it was told that its idle connection ends.
 const GOODBYE: Duration = Duration::from_secs(5);
+/// The same where somebody waits for its place.
+const QUICK_GOODBYE: Duration = Duration::from_millis(500);
 /// What a client is told that speaks cleartext to a port of TLS.
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\
@@ -78,25 +78,27 @@ impl Porter {
     }
 
     /// Serves a connection until it ends; after the stop only the requests that have begun.
-    pub(super) async fn serve(self, stream: TcpStream) {
-        let Self { tls, patience, stop, .. } = &self;
-        let greeted = async {
-            match tls {
-                Some(tls) => self.shake_hands(stream, tls).await,
-                None => self.greet(stream).await,
-            }
-        };
+    pub(super) async fn serve(self, stream: TcpStream, seat: Seat) {
         let greeted = tokio::select! {
-            greeted = time::timeout(*patience, greeted) => greeted,
-            () = stop.cancelled() => return,
+            greeted = time::timeout(self.patience, self.meet(stream)) => greeted,
+            () = seat.asked_to_leave() => return,
+            () = self.stop.cancelled() => return,
         };
         // Nothing came in time, or it ended before it began.
         let Ok(Some(spoken)) = greeted else { return };
         match spoken {
-            Greeted::Clear(Spoken::Http1, wire) => self.serve_http1(wire).await,
-            Greeted::Clear(Spoken::Http2, wire) => self.serve_http2(wire).await,
-            Greeted::Tls(Spoken::Http1, stream) => self.serve_http1(stream).await,
-            Greeted::Tls(Spoken::Http2, stream) => self.serve_http2(stream).await,
+            Greeted::Clear(Spoken::Http1, wire) => self.serve_http1(wire, seat).await,
+            Greeted::Clear(Spoken::Http2, wire) => self.serve_http2(wire, seat).await,
+            Greeted::Tls(Spoken::Http1, stream) => self.serve_http1(stream, seat).await,
+            Greeted::Tls(Spoken::Http2, stream) => self.serve_http2(stream, seat).await,
+        }
+    }
+
+    /// What a connection speaks; `None` where it ends before that is known.
+    pub(super) async fn meet(&self, stream: TcpStream) -> Option<Greeted> {
+        match &self.tls {
+            Some(tls) => self.shake_hands(stream, tls).await,
+            None => self.greet(stream).await,
         }
     }
 
@@ -135,12 +137,12 @@ impl Porter {
 }
 
 /// A connection that has said what it wants.
-enum Greeted {
+pub(super) enum Greeted {
     Clear(Spoken, Wire),
     Tls(Spoken, Box<TlsStream<Wire>>),
 }
 
-enum Spoken {
+pub(super) enum Spoken {
     Http1,
     Http2,
 }
@@ -165,48 +167,46 @@ async fn sniff(stream: &TcpStream) -> Option<Spoken> {
 }
 
 impl Porter {
-    async fn serve_http1<S>(self, stream: S)
+    async fn serve_http1<S>(self, stream: S, seat: Seat)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut builder = http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.patience)
-            .max_buf_size(READ_BUFFER)
-            // Some clients close their sending side behind the body and still want the answer.
-            .half_close(true);
-        let connection = builder.serve_connection(TokioIo::new(stream), Hosted(self.service));
+        let activity = Activity::begin(seat);
+        let hosted = Hosted(Watched { service: self.service, activity: activity.clone() });
+        let connection = http1(self.patience).serve_connection(TokioIo::new(stream), hosted);
         let mut connection = pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
+        tokio::select! {
+            ended = connection.as_mut() => return note(ended),
+            () = activity.seat().asked_to_leave() => {}
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                return note(connection.await);
             }
-        };
-        note(ended);
+        }
+        connection.as_mut().graceful_shutdown();
+        // A request may have crossed the question, and is served. A head that is not whole yet is
+        // not waited for.
+        tokio::select! {
+            ended = connection.as_mut() => note(ended),
+            _ = activity.rest(QUICK_GOODBYE, self.stall_max) => {}
+        }
     }
 
-    async fn serve_http2<S>(self, stream: S)
+    async fn serve_http2<S>(self, stream: S, seat: Seat)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_frame_size(FRAME_MAX)
-            .max_header_list_size(HEAD_MAX)
-            .max_concurrent_streams(STREAMS_MAX)
-            .keep_alive_interval(PING_EVERY);
-        let activity = Activity::begin();
+        let activity = Activity::begin(seat);
         let watched = Watched { service: self.service, activity: activity.clone() };
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), watched));
+        let mut connection = pin!(http2().serve_connection(TokioIo::new(stream), watched));
+        let mut goodbye = self.patience.min(GOODBYE);
         let rest = tokio::select! {
             ended = connection.as_mut() => return note(ended),
             rest = activity.rest(self.patience, self.stall_max) => Some(rest),
+            () = activity.seat().asked_to_leave() => {
+                goodbye = QUICK_GOODBYE;
+                Some(Rest::Idle)
+            }
             () = self.stop.cancelled() => None,
         };
         if rest == Some(Rest::Stuck) {
@@ -219,7 +219,6 @@ impl Porter {
         }
         // Requests may have crossed our farewell, and are served. Who neither asks nor leaves, or
         // is in the middle of a head that never ends, is left, and so is who takes no answer.
-        let goodbye = self.patience.min(GOODBYE);
         if let Ok(ended) = time::timeout(goodbye, connection.as_mut()).await {
             return note(ended);
         }
@@ -230,7 +229,33 @@ impl Porter {
     }
 }
 
-fn note(ended: Result<(), hyper::Error>) {
+/// HTTP/1.1 as it is spoken here.
+pub(super) fn http1(patience: Duration) -> Http1 {
+    let mut builder = Http1::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .max_buf_size(READ_BUFFER)
+        // Some clients close their sending side behind the body and still want the answer.
+        .half_close(true);
+    builder
+}
+
+/// HTTP/2 as it is spoken here.
+pub(super) fn http2() -> Http2<TokioExecutor> {
+    let mut builder = Http2::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_MAX)
+        .max_header_list_size(HEAD_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .keep_alive_interval(PING_EVERY);
+    builder
+}
+
+pub(super) fn note(ended: Result<(), hyper::Error>) {
     if let Err(error) = ended {
         // A client that hangs up is nothing to worry about.
         tracing::debug!(%error, "connection ended early");
@@ -238,10 +263,10 @@ fn note(ended: Result<(), hyper::Error>) {
 }
 
 /// What HTTP/1.1 asks of a head, and hyper leaves to its user: exactly one `Host`.
-struct Hosted(Front);
+struct Hosted(Watched);
 
 impl hyper::service::Service<Request<Incoming>> for Hosted {
-    type Response = Response<ResponseBody>;
+    type Response = Response<WatchedBody>;
     type Error = Aborted;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Aborted>> + Send>>;
 

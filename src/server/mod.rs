@@ -3,6 +3,9 @@
 mod activity;
 mod compose;
 mod connection;
+mod descriptors;
+mod lobby;
+mod places;
 mod tls;
 mod wire;
 
@@ -15,13 +18,25 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{compose::House, connection::Porter, tls::Tls};
+use self::{
+    compose::House,
+    connection::Porter,
+    places::{LOBBY, Places},
+    tls::Tls,
+};
 #[cfg(feature = "mutants")]
 use crate::mutants::Front;
 #[cfg(not(feature = "mutants"))]
 use crate::service::Service as Front;
-use crate::{blocking, clock::Stopwatch, config::Config, telemetry::Meter};
+use crate::{
+    blocking,
+    clock::Stopwatch,
+    config::Config,
+    telemetry::{Meter, Sparingly, Surplus},
+};
 
+/// Every try meets the shortage, and one line is enough.
+static NOT_ACCEPTED: Sparingly = Sparingly::new();
 /// How long to wait before the next try when the process has no descriptor left for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long connections may take to write their last answer once all requests are done.
@@ -107,10 +122,11 @@ impl Server {
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let Self { listener, house, tls, config } = self;
         let porter = house.porter(tls, &config);
+        let places = descriptors::connections(&config);
         let connections = TaskTracker::new();
         let background = house.begin_background();
         tokio::select! {
-            () = accept(&listener, &porter, (&config, house.holds.meter()), &connections) => {}
+            () = accept(&listener, &porter, (places, house.holds.meter()), &connections) => {}
             () = shutdown => {}
         }
         drop(listener);
@@ -147,29 +163,39 @@ async fn drain(house: &House, connections: &TaskTracker) {
 async fn accept(
     listener: &TcpListener,
     porter: &Porter,
-    counted: (&Config, &Meter),
+    (count, meter): (usize, &Meter),
     connections: &TaskTracker,
 ) {
-    let (config, meter) = counted;
-    let places = Arc::new(Semaphore::new(config.max_connections.get()));
+    let places = Arc::new(Places::new(count));
+    // Whatever a flood does: no more are open than have a place, or are on their way out.
+    let all = count.saturating_add(2 * LOBBY).min(Semaphore::MAX_PERMITS);
+    let all = Arc::new(Semaphore::new(all));
     loop {
-        let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let (stream, peer) = next_stream(listener).await;
-        let porter = porter.for_peer(peer.ip());
-        let open = meter.connection();
+        let counted = all.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let (stream, peer) = next_stream(listener, &places).await;
+        let (porter, places) = (porter.for_peer(peer.ip()), places.clone());
+        let (meter, open) = (meter.clone(), meter.connection());
         connections.spawn(async move {
-            porter.serve(stream).await;
-            drop((place, open));
+            if let Some(seat) = places.seat().await {
+                porter.serve(stream, seat).await;
+            } else {
+                meter.refused(Surplus::Connection);
+                porter.turn_away(stream, places.lobby()).await;
+            }
+            drop((counted, open));
         });
     }
 }
 
-async fn next_stream(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+async fn next_stream(listener: &TcpListener, places: &Places) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) => {
-                tracing::warn!(%error, "could not accept a connection");
+                tracing::debug!(%error, "could not accept a connection");
+                NOT_ACCEPTED.warn("could not accept a connection");
+                // Perhaps one that is idle has the descriptor that is missing.
+                places.make_room();
                 time::sleep(ACCEPT_PAUSE).await;
             }
         }

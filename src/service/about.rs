@@ -14,8 +14,7 @@ const OPENAPI: &str = include_str!("../../docs/openapi.json");
 impl Service {
     /// `None` where the path belongs to nobody here.
     pub(super) fn about(&self, parts: &Parts) -> Option<Result<Response<ResponseBody>, Refusal>> {
-        let path = parts.uri.path();
-        let told = match path.strip_suffix('/').unwrap_or(path) {
+        let told = match bare(parts.uri.path()) {
             "/healthz" => ("text/plain", "ok\n".to_owned()),
             "/metrics" if self.0.options.metrics == Metrics::Shown => {
                 (MEDIA_TYPE, self.ingest().meter().page(self.readings()))
@@ -35,6 +34,15 @@ impl Service {
             waiting: number(self.0.turns.waiting()),
         }
     }
+}
+
+/// Does somebody look how the server is? It is told whatever else goes on.
+pub(super) fn is_about(path: &str) -> bool {
+    matches!(bare(path), "/healthz" | "/metrics")
+}
+
+fn bare(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
 }
 
 fn tell(

@@ -5,6 +5,7 @@ mod body;
 mod caller;
 mod chunks;
 mod instant;
+mod intake;
 mod multipart;
 mod refusal;
 mod response;
@@ -25,7 +26,10 @@ pub(crate) use self::waiting::Waiting;
 pub use self::{
     body::Pace, caller::ClientAddress, refusal::Aborted, response::ResponseBody, turns::TurnOptions,
 };
-use self::{body::RequestBody, caller::Caller, refusal::Refusal, response::render, turns::Turns};
+use self::{
+    body::RequestBody, caller::Caller, intake::Intake, refusal::Refusal, response::render,
+    turns::Turns,
+};
 use crate::{
     ingest::{Broken, Ingest},
     protocol::{
@@ -56,7 +60,7 @@ pub struct ServiceOptions {
     pub pace: Pace,
     /// When the uploads of index clients become files.
     pub finishing: Finishing,
-    /// How many chunks one address may send at the same time.
+    /// How many may send at the same time.
     pub turns: TurnOptions,
     /// Who looks at what is counted.
     pub metrics: Metrics,
@@ -88,6 +92,7 @@ struct Inner {
     ingest: Arc<Ingest>,
     options: ServiceOptions,
     turns: Arc<Turns>,
+    intake: Intake,
     tasks: TaskTracker,
     stop: CancellationToken,
     closed: CancellationToken,
@@ -110,7 +115,8 @@ impl Service {
     ) -> Self {
         let closed = CancellationToken::new();
         let (caller, turns) = (Caller::default(), Arc::default());
-        Self(Arc::new(Inner { ingest, options, turns, tasks, stop, closed }), caller)
+        let intake = Intake::new(options.turns.together);
+        Self(Arc::new(Inner { ingest, options, turns, intake, tasks, stop, closed }), caller)
     }
 
     fn ingest(&self) -> &Arc<Ingest> {

@@ -3,6 +3,9 @@
 
 use std::io::{self, ErrorKind};
 
+use rustix::io::Errno;
+
+use super::intake::overloaded;
 use crate::{
     ingest::{Broken, HoldError, IngestError, LayoutMismatch, MergeError},
     protocol::{
@@ -10,8 +13,12 @@ use crate::{
         chunks::IndexRuns,
         headers::{UPLOAD_CHECKSUM, UPLOAD_CONCAT, UPLOAD_LENGTH},
     },
+    telemetry::Sparingly,
     upload::{ChunkIndex, Record},
 };
+
+/// Every request meets the shortage, and one line is enough.
+static OUT_OF_DESCRIPTORS: Sparingly = Sparingly::new();
 
 /// The connection is to be closed without an answer: the client is gone or stalled, and any status
 /// could be taken for a verdict on the upload.
@@ -73,8 +80,18 @@ fn io_problem(error: &io::Error) -> Problem {
         tracing::error!(%error, "the disk is full");
         return Problem::DiskFull;
     }
+    if is_short_of_descriptors(error) {
+        OUT_OF_DESCRIPTORS.warn("no descriptor is left to open a file with");
+        return overloaded();
+    }
     tracing::error!(%error, "the storage failed");
     Problem::Storage
+}
+
+/// A passing shortage, of the process or of the system, and no fault of the disk.
+fn is_short_of_descriptors(error: &io::Error) -> bool {
+    let short = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| short.contains(&code))
 }
 
 /// About which chunk a request speaks, for problems that name it.

@@ -27,7 +27,7 @@ fn options() -> ServiceOptions {
         page: Page::default(),
         pace: PACE,
         finishing: Finishing::OnRequest,
-        turns: TurnOptions { per_address: None, wait: Duration::ZERO },
+        turns: TurnOptions { together: None, per_address: None, wait: Duration::ZERO },
         metrics: Metrics::Hidden,
     }
 }

@@ -25,10 +25,12 @@ pub(super) use self::line::{Turn, Turns};
 use super::{ClientAddress, Service};
 use crate::{protocol::Problem, sync};
 
-/// How many chunks one address may send at the same time.
+/// How many may send at the same time.
 #[derive(Debug, Clone, Copy)]
 pub struct TurnOptions {
-    /// At most so many; none for no limit.
+    /// Bodies of uploads that are received at the same time; none for no limit.
+    pub together: Option<NonZeroUsize>,
+    /// Chunks that one address may send at the same time; none for no limit.
     pub per_address: Option<NonZeroUsize>,
     /// How long a request waits for its turn at most.
     pub wait: Duration,
@@ -39,7 +41,7 @@ impl Service {
     ///
     /// [`Problem::TooManyUploads`] after the longest wait, [`Problem::ShuttingDown`] during a stop.
     pub(super) async fn turn(&self, parts: &Parts) -> Result<Option<Turn>, Problem> {
-        let TurnOptions { per_address, wait } = self.0.options.turns;
+        let TurnOptions { per_address, wait, .. } = self.0.options.turns;
         let client = parts.extensions.get::<ClientAddress>().map(|client| network(client.0));
         let (Some(places), Some(address)) = (per_address, client) else { return Ok(None) };
         if parts.version >= Version::HTTP_2 {

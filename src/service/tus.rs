@@ -97,6 +97,7 @@ impl Service {
         if bytes {
             creation.takes_bytes()?;
         }
+        let _place = if bytes { Some(self.place().await?) } else { None };
         let metadata = creation.metadata;
         let new = NewUpload {
             length: creation.length,
@@ -121,7 +122,13 @@ impl Service {
     async fn head(&self, id: &UploadId) -> Outcome<Answer> {
         let view = match self.ingest().head(id).await {
             Ok(view) => view,
-            Err(error) => return self.refuse_with_rest(id, error).await,
+            Err(error) => {
+                let refusal = match plain(error) {
+                    Refusal::Problem(Problem::Overloaded { .. }) => Problem::Busy.into(),
+                    other => other,
+                };
+                return self.refuse_with_rest(id, refusal).await;
+            }
         };
         let (manifest, expires_at) = (view.record.manifest(), view.deadline);
         let answer = if manifest.parts().is_some() && view.record.finished().is_none() {
@@ -150,10 +157,11 @@ impl Service {
             }
         };
         let Patch { offset, length, checksum: demand, .. } = patch;
+        let _place = if body.is_over() { None } else { Some(self.place().await?) };
         let append = Append { id: id.clone(), offset, length, demand };
         let appended = match self.ingest().append(append, body).await {
             Ok(appended) => appended,
-            Err(error) => return self.refuse_with_rest(&id, error).await,
+            Err(error) => return self.refuse_with_rest(&id, plain(error)).await,
         };
         let told = progress(&appended);
         let rest = rest(&appended, None);
@@ -164,8 +172,8 @@ impl Service {
     }
 
     /// A refusal, with what every answer about an unfinished upload tells.
-    async fn refuse_with_rest(&self, id: &UploadId, error: IngestError) -> Outcome<Answer> {
-        match plain(error) {
+    async fn refuse_with_rest(&self, id: &UploadId, refusal: Refusal) -> Outcome<Answer> {
+        match refusal {
             Refusal::Problem(problem @ (Problem::UnknownUpload | Problem::Gone)) => {
                 Err(problem.into())
             }

@@ -19,6 +19,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::sparingly::Sparingly;
+
 /// The media type of [`Meter::page`] (`OpenMetrics` 1.0, which Prometheus reads).
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -33,6 +35,8 @@ struct Inner {
     uploads: Family<Turned, Counter>,
     merges: Family<Outcome, Histogram>,
     connections: Gauge,
+    refused: Family<Beyond, Counter>,
+    surplus: [Sparingly; 2],
     buffers: Gauge<u64, AtomicU64>,
     buffers_max: Gauge<u64, AtomicU64>,
     waiting: Gauge<u64, AtomicU64>,
@@ -112,6 +116,20 @@ pub enum MergeEnd {
     Refused,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Beyond {
+    surplus: Surplus,
+}
+
+/// What came beyond a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Surplus {
+    /// `--max-connections`.
+    Connection,
+    /// `--max-uploads`.
+    Upload,
+}
+
 /// What is not counted but read when somebody looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Readings {
@@ -139,6 +157,8 @@ impl Default for Meter {
                 Histogram::new(exponential_buckets(0.001, 2.0, 16))
             }),
             connections: Gauge::default(),
+            refused: Family::default(),
+            surplus: Default::default(),
             buffers: Gauge::default(),
             buffers_max: Gauge::default(),
             waiting: Gauge::default(),
@@ -161,6 +181,8 @@ impl Inner {
         registry.register_with_unit("merge", help, Unit::Seconds, self.merges.clone());
         let help = "Connections that are open";
         registry.register("connections", help, self.connections.clone());
+        let help = "Connections and uploads that were refused with 503";
+        registry.register("refused", help, self.refused.clone());
         let help = "Write buffers in use";
         registry.register("buffers", help, self.buffers.clone());
         let help = "Write buffers that there may be (--memory-budget)";
@@ -190,6 +212,20 @@ impl Meter {
     /// A merge ended.
     pub fn merge(&self, outcome: MergeEnd, took: Duration) {
         self.0.merges.get_or_create(&Outcome { outcome }).observe(took.as_secs_f64());
+    }
+
+    /// Somebody came beyond a limit, and was told so.
+    pub fn refused(&self, surplus: Surplus) {
+        self.0.refused.get_or_create(&Beyond { surplus }).inc();
+        let [connections, uploads] = &self.0.surplus;
+        match surplus {
+            Surplus::Connection => {
+                connections.warn("refused with 503: more connections than --max-connections");
+            }
+            Surplus::Upload => {
+                uploads.warn("refused with 503: more uploads at once than --max-uploads");
+            }
+        }
     }
 
     /// A connection was opened.
@@ -236,6 +272,7 @@ words!(Asked: Get "GET", Head "HEAD", Post "POST", Put "PUT", Patch "PATCH", Del
 words!(Class: Success "2xx", Redirection "3xx", ClientError "4xx", ServerError "5xx", None "none");
 words!(Event: Begun "begun", Finished "finished", Expired "expired",
     Instant "instant");
+words!(Surplus: Connection "connection", Upload "upload");
 words!(MergeEnd: Merged "merged", Refused "refused");
 
 impl From<&Method> for Asked {

@@ -1,13 +1,17 @@
 //! The log, one stream on standard error, for people or for machines; and what is counted.
 
 mod meter;
+mod sparingly;
 
 use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::Subscriber;
 
-pub use self::meter::{Event, MEDIA_TYPE, MergeEnd, Meter, OpenConnection, Readings, Spoken};
+pub use self::{
+    meter::{Event, MEDIA_TYPE, MergeEnd, Meter, OpenConnection, Readings, Spoken, Surplus},
+    sparingly::Sparingly,
+};
 use crate::config::LogFormat;
 
 /// Sends the log of the whole process to standard error, a line for each event.

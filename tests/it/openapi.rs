@@ -216,6 +216,10 @@ fn upload(judge: &Judge, server: &Server, method: &str, hash: &str) {
     let _running = limited.begin(&running);
     thread::sleep(Duration::from_millis(100));
     judge.ask(&limited, &put, 429);
+    let crowded = Server::with(&["--max-uploads=1", "--queue-wait=0s"]);
+    let _running = crowded.begin(&running);
+    thread::sleep(Duration::from_millis(100));
+    judge.ask(&crowded, &put, 503);
 
     let full = Server::start();
     parts.send(&full, 1);

@@ -55,6 +55,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("max-size", "8EiB", "is more than 9223372036854775807 bytes"),
     ("max-connections", "0", "is less than 1"),
     ("max-connections", "1000001", "is more than 1000000"),
+    ("max-uploads", "0", "is less than 1"),
     ("max-uploads-per-ip", "0", "is less than 1"),
     ("max-uploads-per-ip", "1000001", "is more than 1000000"),
     ("queue-wait", "30", "time unit needed"),

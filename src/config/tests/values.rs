@@ -29,6 +29,7 @@ fn defaults() {
         name_template: "{stem}-{time}-{digest8}{ext}".to_owned(),
         max_size: None,
         max_connections: NonZeroUsize::new(10_000).unwrap(),
+        max_uploads: NonZeroUsize::new(2048),
         max_uploads_per_ip: NonZeroUsize::new(8),
         queue_wait: Duration::from_secs(30),
         memory_budget: 32 * 1024 * 1024,

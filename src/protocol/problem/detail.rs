@@ -55,6 +55,7 @@ impl Problem {
             | P::Busy
             | P::TakenOver
             | P::TooManyUploads
+            | P::Overloaded { .. }
             | P::ShuttingDown
             | P::DiskFull
             | P::Storage => self.fixed_detail().to_owned(),
@@ -120,6 +121,7 @@ impl Problem {
             P::Busy => "Another request works on this upload. Try again in a moment.",
             P::TakenOver => "A newer request works on this upload. Go on from its offset.",
             P::TooManyUploads => "Too many chunks come from your address. Try again in a moment.",
+            P::Overloaded { .. } => "The server has too much to do. Try again in a moment.",
             P::ShuttingDown => "The server is about to stop. Go on from the upload's offset soon.",
             P::DiskFull => "There is no room for more bytes. Go on from the upload's offset later.",
             P::Storage => "The storage failed. Ask for the upload's state, then try again.",

@@ -80,7 +80,15 @@ fn chunk_examples() -> Vec<Problem> {
 }
 
 fn state_examples() -> Vec<Problem> {
-    vec![P::Busy, P::TakenOver, P::TooManyUploads, P::ShuttingDown, P::DiskFull, P::Storage]
+    vec![
+        P::Busy,
+        P::TakenOver,
+        P::TooManyUploads,
+        P::Overloaded { retry_after: 2 },
+        P::ShuttingDown,
+        P::DiskFull,
+        P::Storage,
+    ]
 }
 
 /// The matrix *(problem × dialect) → status, type, headers, members* as a markdown table, a row for

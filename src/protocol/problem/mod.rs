@@ -190,6 +190,12 @@ pub enum Problem {
     TakenOver,
     /// The client's address sends as many chunks as it may.
     TooManyUploads,
+    /// The server has as much to do as it takes on.
+    Overloaded {
+        /// Seconds after which another try is welcome; not the same for all, or all would come
+        /// back together.
+        retry_after: u64,
+    },
     /// The server is about to stop.
     ShuttingDown,
     /// The disk is full.

@@ -52,7 +52,7 @@ impl Problem {
             P::Busy | P::TakenOver => StatusCode::LOCKED,
             P::Storage => StatusCode::INTERNAL_SERVER_ERROR,
             P::TooManyUploads => StatusCode::TOO_MANY_REQUESTS,
-            P::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            P::Overloaded { .. } | P::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             P::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
@@ -106,6 +106,7 @@ impl Problem {
             P::Busy => "busy",
             P::TakenOver => "taken-over",
             P::TooManyUploads => "too-many-requests",
+            P::Overloaded { .. } => "overloaded",
             P::ShuttingDown => "shutting-down",
             P::DiskFull => "disk-full",
             P::Storage => "storage",
@@ -156,6 +157,7 @@ impl Problem {
             P::Busy => "Upload busy",
             P::TakenOver => "Upload taken over",
             P::TooManyUploads => "Too many requests",
+            P::Overloaded { .. } => "Server overloaded",
             P::ShuttingDown => "Server stopping",
             P::DiskFull => "Disk full",
             P::Storage => "Storage failure",
@@ -189,6 +191,9 @@ impl Problem {
                 vec![(header::RETRY_AFTER, HeaderValue::from_static("1"))]
             }
             P::TooManyUploads => vec![(header::RETRY_AFTER, HeaderValue::from_static("5"))],
+            P::Overloaded { retry_after } => {
+                vec![(header::RETRY_AFTER, headers::number(*retry_after))]
+            }
             P::NotFound
             | P::MalformedPath
             | P::UriTooLong
@@ -283,6 +288,7 @@ impl Problem {
             | P::Busy
             | P::TakenOver
             | P::TooManyUploads
+            | P::Overloaded { .. }
             | P::ShuttingDown
             | P::DiskFull
             | P::Storage => Value::Null,

@@ -1,0 +1,107 @@
+//! Where a connection too many is told so: it may ask for what costs little, hears 503 for anything
+//! else, and leaves.
+
+use std::{
+    future::ready,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::{Request, Response, Version};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time,
+};
+
+use super::{
+    Front,
+    connection::{Greeted, Porter, Spoken, http1, http2, note},
+    places::Seat,
+};
+use crate::{
+    protocol::headers::check_host,
+    service::{Aborted, ResponseBody},
+};
+
+/// How long somebody in the lobby may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it may stay at most, the answer and what it still sends included.
+const STAY_MAX: Duration = Duration::from_secs(6);
+
+impl Porter {
+    /// Hears one request, answers it, and closes.
+    pub(super) async fn turn_away(self, stream: TcpStream, seat: Seat) {
+        let (stop, seat) = (self.stop.clone(), Arc::new(seat));
+        tokio::select! {
+            () = self.tell(stream, seat.clone()) => {}
+            () = seat.asked_to_leave() => {}
+            () = time::sleep(STAY_MAX) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    async fn tell(mut self, stream: TcpStream, seat: Arc<Seat>) {
+        self.patience = self.patience.min(PATIENCE);
+        let Ok(Some(greeted)) = time::timeout(self.patience, self.meet(stream)).await else {
+            return;
+        };
+        match greeted {
+            Greeted::Clear(Spoken::Http1, wire) => self.tell_http1(wire, seat).await,
+            Greeted::Clear(Spoken::Http2, wire) => self.tell_http2(wire, seat).await,
+            Greeted::Tls(Spoken::Http1, stream) => self.tell_http1(stream, seat).await,
+            Greeted::Tls(Spoken::Http2, stream) => self.tell_http2(stream, seat).await,
+        }
+    }
+
+    async fn tell_http1<S>(self, stream: S, seat: Arc<Seat>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut builder = http1(self.patience);
+        builder.keep_alive(false);
+        let surplus = Surplus(self.service, seat);
+        note(builder.serve_connection(TokioIo::new(stream), surplus).await);
+    }
+
+    async fn tell_http2<S>(self, stream: S, seat: Arc<Seat>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let surplus = Surplus(self.service, seat);
+        let mut connection = pin!(http2().serve_connection(TokioIo::new(stream), surplus));
+        tokio::select! {
+            ended = connection.as_mut() => return note(ended),
+            () = time::sleep(self.patience) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        note(connection.await);
+    }
+}
+
+/// Answers what comes on a connection too many. Whoever is being answered leaves later than those
+/// who say nothing.
+struct Surplus(Front, Arc<Seat>);
+
+impl hyper::service::Service<Request<Incoming>> for Surplus {
+    type Response = Response<ResponseBody>;
+    type Error = Aborted;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Aborted>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let front = self.0.clone();
+        self.1.rest_again();
+        if request.version() >= Version::HTTP_2 {
+            return Box::pin(async move { front.answer_surplus(request).await });
+        }
+        let (parts, body) = request.into_parts();
+        if let Err(problem) = check_host(&parts) {
+            return Box::pin(ready(Ok(front.refuse_head(&parts, &problem))));
+        }
+        let request = Request::from_parts(parts, body);
+        Box::pin(async move { front.answer_surplus(request).await })
+    }
+}
