@@ -12,7 +12,10 @@ use std::{
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::sleep;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
+};
 
 use super::Front;
 use crate::{
@@ -79,11 +82,34 @@ impl Activity {
     }
 }
 
+/// What a request takes up of what the server has, for as long as it runs: it goes with the
+/// request, which may outlive its stream and its connection. Else a client that asks, takes back
+/// and asks again would have as much under way as it likes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Place {
+    _connection: Option<Arc<OwnedSemaphorePermit>>,
+    _stream: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl Place {
+    /// One of the connections that may be open.
+    pub(super) fn of_connection(permit: OwnedSemaphorePermit) -> Self {
+        Self { _connection: Some(Arc::new(permit)), _stream: None }
+    }
+
+    fn of_stream(self, permit: OwnedSemaphorePermit) -> Self {
+        Self { _stream: Some(Arc::new(permit)), ..self }
+    }
+}
+
 /// A service whose requests are counted.
 #[derive(Debug, Clone)]
 pub(super) struct Watched {
     pub(super) service: Front,
     pub(super) activity: Activity,
+    pub(super) place: Place,
+    /// Requests of this connection that may run at the same time.
+    pub(super) streams: Arc<Semaphore>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Watched {
@@ -91,7 +117,7 @@ impl hyper::service::Service<Request<Incoming>> for Watched {
     type Error = Aborted;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Aborted>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         if request.headers().len() > FIELDS_MAX {
             let (parts, _) = request.into_parts();
             let refusal = self.service.refuse_head(&parts, &Problem::HeadTooLarge);
@@ -99,9 +125,12 @@ impl hyper::service::Service<Request<Incoming>> for Watched {
             return Box::pin(ready(Ok(refusal.map(|body| WatchedBody { body, untaken }))));
         }
         let served = Served::begin(&self.activity);
-        let answered = self.service.clone().answer(request);
+        let (service, streams) = (self.service.clone(), self.streams.clone());
+        let place = self.place.clone();
         Box::pin(async move {
-            let answer = answered.await?;
+            let stream = streams.acquire_owned().await.expect("the semaphore is never closed");
+            request.extensions_mut().insert(place.of_stream(stream));
+            let answer = service.answer(request).await?;
             Ok(answer.map(|body| WatchedBody { body, untaken: Untaken::begin(&served.0) }))
         })
     }

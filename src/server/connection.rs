@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
+    sync::Semaphore,
     time,
 };
 use tokio_rustls::server::TlsStream;
@@ -24,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Front,
-    activity::{Activity, Rest, Watched},
+    activity::{Activity, Place, Rest, Watched},
     tls::{self, Tls},
     wire::Wire,
 };
@@ -41,6 +42,9 @@ const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 const FRAME_MAX: u32 = 256 * 1024;
 const STREAMS_MAX: u32 = 100;
+/// Requests of one connection that run at the same time, those included that the client has taken
+/// back meanwhile: they go on, and only their streams are over.
+const STREAMS: usize = 100;
 /// Bytes of a head on HTTP/2, each header counted with 32 more (RFC 9113 §6.5.2).
 const HEAD_MAX: u32 = 64 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -69,12 +73,14 @@ pub(super) struct Porter {
     /// How long a client may take nothing of an answer.
     pub(super) stall_max: Duration,
     pub(super) stop: CancellationToken,
+    /// This connection among those that may be open.
+    pub(super) place: Place,
 }
 
 impl Porter {
     /// The same for a connection that comes from there.
-    pub(super) fn for_peer(&self, peer: IpAddr) -> Self {
-        Self { service: self.service.clone().for_peer(peer), ..self.clone() }
+    pub(super) fn for_peer(&self, peer: IpAddr, place: Place) -> Self {
+        Self { service: self.service.clone().for_peer(peer), place, ..self.clone() }
     }
 
     /// Serves a connection until it ends; after the stop only the requests that have begun.
@@ -176,7 +182,8 @@ impl Porter {
             .max_buf_size(READ_BUFFER)
             // Some clients close their sending side behind the body and still want the answer.
             .half_close(true);
-        let connection = builder.serve_connection(TokioIo::new(stream), Hosted(self.service));
+        let hosted = Hosted(self.service, self.place);
+        let connection = builder.serve_connection(TokioIo::new(stream), hosted);
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
@@ -202,7 +209,9 @@ impl Porter {
             .max_concurrent_streams(STREAMS_MAX)
             .keep_alive_interval(PING_EVERY);
         let activity = Activity::begin();
-        let watched = Watched { service: self.service, activity: activity.clone() };
+        let streams = Arc::new(Semaphore::new(STREAMS));
+        let (activity_seen, place) = (activity.clone(), self.place);
+        let watched = Watched { service: self.service, activity: activity_seen, place, streams };
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), watched));
         let rest = tokio::select! {
             ended = connection.as_mut() => return note(ended),
@@ -238,7 +247,7 @@ fn note(ended: Result<(), hyper::Error>) {
 }
 
 /// What HTTP/1.1 asks of a head, and hyper leaves to its user: exactly one `Host`.
-struct Hosted(Front);
+struct Hosted(Front, Place);
 
 impl hyper::service::Service<Request<Incoming>> for Hosted {
     type Response = Response<ResponseBody>;
@@ -246,9 +255,12 @@ impl hyper::service::Service<Request<Incoming>> for Hosted {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Aborted>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         match check_host(&parts) {
-            Ok(()) => self.0.call(Request::from_parts(parts, body)),
+            Ok(()) => {
+                parts.extensions.insert(self.1.clone());
+                self.0.call(Request::from_parts(parts, body))
+            }
             Err(problem) => Box::pin(ready(Ok(self.0.refuse_head(&parts, &problem)))),
         }
     }

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{compose::House, connection::Porter, tls::Tls};
+use self::{activity::Place, compose::House, connection::Porter, tls::Tls};
 #[cfg(feature = "mutants")]
 use crate::mutants::Front;
 #[cfg(not(feature = "mutants"))]
@@ -155,11 +155,11 @@ async fn accept(
     loop {
         let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
         let (stream, peer) = next_stream(listener).await;
-        let porter = porter.for_peer(peer.ip());
+        let porter = porter.for_peer(peer.ip(), Place::of_connection(place));
         let open = meter.connection();
         connections.spawn(async move {
             porter.serve(stream).await;
-            drop((place, open));
+            drop(open);
         });
     }
 }
@@ -198,7 +198,8 @@ impl House {
     fn porter(&self, tls: Option<Arc<Tls>>, config: &Config) -> Porter {
         let patience = config.idle_timeout.min(HEAD_TIMEOUT);
         let stall_max = self.service.pace().stall_max();
-        Porter { service: self.service.clone(), tls, patience, stall_max, stop: self.stop.clone() }
+        let (service, stop) = (self.service.clone(), self.stop.clone());
+        Porter { service, tls, patience, stall_max, stop, place: Place::default() }
     }
 
     /// The reaper, and the hand that closes what nobody uses.
