@@ -36,7 +36,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("allow-origin", "https://*example.org", "a * stands for whole first labels"),
     ("allow-origin", "https://", "is not an origin"),
     ("allow-origin", "https://a:0", "is not an origin"),
-    // Found by fuzzing: only the start of the server noticed these, and did not say where they were.
+    // Found by fuzzing: only the start of the server noticed these, and not where they were.
     ("allow-origin", "h\u{1}\"://a:*", "is not an origin"),
     ("allow-origin", "https://a!b", "is not an origin"),
     ("allow-origin", "https://a:b", "is not an origin"),
