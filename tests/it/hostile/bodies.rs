@@ -9,6 +9,8 @@ use crate::{
     server::Server,
 };
 
+/// Bytes of what has no end.
+const MUCH: usize = 8 << 20;
 /// Growth that is no growth.
 const MIB: u64 = 48;
 
@@ -67,7 +69,6 @@ fn forms_are_read_within_limits() {
     server.connect().ask(&form(&[], b"x", &fields)).refused_as(400, "malformed-multipart");
     let same = vec![("hash".to_owned(), parts.hash.clone()); 3];
     server.connect().ask(&form(&same, b"x", &[])).refused_as(400, "invalid-hash");
-    const MUCH: usize = 8 << 20;
     let endless = [
         b"preamble ".repeat(MUCH / 9),
         [b"------piton-8f2e1c\r\nX-Long: ".to_vec(), vec![b'x'; MUCH]].concat(),

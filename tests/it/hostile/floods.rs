@@ -87,7 +87,7 @@ fn refused(server: &Server) -> usize {
 fn a_head_that_goes_on_for_ever_is_broken_off() {
     let server = Server::start();
     let watch = Watch::begin(&server);
-    for more in [vec![0, 1, b'x', 1, b'y'].repeat(100), vec![]] {
+    for more in [[0, 1, b'x', 1, b'y'].repeat(100), Vec::new()] {
         let mut connection = hello(&server, &[]);
         connection.raw(frame(HEADERS, 0, 1, &head("POST", FILES, &[])));
         flood(&mut connection, 20_000, |_| frame(CONTINUATION, 0, 1, &more));
