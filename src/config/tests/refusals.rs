@@ -37,7 +37,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("allow-origin", "https://", "is not an origin"),
     ("allow-origin", "https://a:0", "is not an origin"),
     // Found by fuzzing: only the start of the server noticed these, and not where they were.
-    ("allow-origin", "h\u{1}\"://a:*", "is not an origin"),
+    ("allow-origin", "h!://a:*", "is not an origin"),
     ("allow-origin", "https://a!b", "is not an origin"),
     ("allow-origin", "https://a:b", "is not an origin"),
     ("allow-origin", "https://a:80:*", "is not an origin"),
