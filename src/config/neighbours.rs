@@ -1,8 +1,8 @@
 //! Whom the server has to do with: pages of other origins, and proxies in front.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use http::{HeaderName, uri::Authority};
+use http::HeaderName;
 use ipnet::IpNet;
 
 /// Whose pages may read answers in a browser.
@@ -42,17 +42,39 @@ fn check_origin(entry: &str) -> Result<(), String> {
     if authority.contains(['/', '?', '#', '@']) {
         return Err(format!("has {entry:?}, which is more than scheme, host and port"));
     }
-    let host = authority.strip_prefix("*.").unwrap_or(authority);
-    let host = host.strip_suffix(":*").unwrap_or(host);
+    let inner = authority.strip_prefix("*.").unwrap_or(authority);
+    let (host, port) = match inner.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (inner, None),
+    };
     if host.contains('*') {
         return Err(format!("has {entry:?}; a * stands for whole first labels, or for the port"));
     }
-    let authority: Option<Authority> = host.parse().ok();
-    let port = |authority: &Authority| authority.port().is_none_or(|port| port.as_str() != "0");
-    if scheme.is_empty() || !authority.is_some_and(|authority| port(&authority)) {
+    if !is_scheme(scheme) || !is_host(host) || !port.is_none_or(is_port) {
         return Err(format!("has {entry:?}, which is not an origin"));
     }
     Ok(())
+}
+
+/// RFC 3986 §3.1.
+fn is_scheme(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"+-.".contains(&b);
+    text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.bytes().all(inner)
+}
+
+/// A name as browsers write it, or an IP address, in brackets if it has colons.
+fn is_host(text: &str) -> bool {
+    if let Some(inner) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        return inner.parse::<Ipv6Addr>().is_ok();
+    }
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
+    !text.is_empty() && !text.starts_with('.') && text.bytes().all(plain)
+}
+
+/// `*` stands for any.
+fn is_port(text: &str) -> bool {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text == "*" || digits && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// `none`, or a list of addresses, networks and the words `loopback` and `private`.

@@ -164,7 +164,8 @@ impl Held {
                     return self.commit([Fact::MergeAbandoned], Flush::Lazy);
                 }
                 // Not removed: after a power loss nothing proves that the name is not another's.
-                tracing::error!(id = %self.id(), %name, "an unproven file was left in files");
+                let name = name.as_str();
+                tracing::error!(id = %self.id(), name, "an unproven file was left in files");
                 self.commit([Fact::MergeAbandoned], Flush::Lazy)
             }
         }

@@ -12,7 +12,10 @@ use crate::{
     upload::{Finished, Record, UploadId},
 };
 
-/// Bytes that are read at once.
+/// Bytes that are read at first, and twice as many each time that they were taken: who asks for
+/// much and takes nothing holds little.
+const FIRST_READ: u64 = 16 * 1024;
+/// Bytes that are read at once at most.
 const READ: u64 = 256 * 1024;
 
 /// An open finished file. It stays readable when the upload is deleted meanwhile.
@@ -25,6 +28,8 @@ pub struct Download {
     blob: Arc<dyn Blob>,
     /// What is still to be read.
     span: Range<u64>,
+    /// How many bytes are read next.
+    block: u64,
 }
 
 impl Ingest {
@@ -43,7 +48,7 @@ impl Ingest {
                 Err(error) => return Err(HoldError::Io(error).into()),
             };
             let span = 0..finished.length.get();
-            Ok(Download { record, finished, blob, span })
+            Ok(Download { record, finished, blob, span, block: FIRST_READ })
         })
         .await
     }
@@ -55,10 +60,15 @@ impl Download {
         self.span = span;
     }
 
+    /// Has all of it been read?
+    pub const fn is_over(&self) -> bool {
+        self.span.start >= self.span.end
+    }
+
     /// The next bytes, at most 256 KiB; `None` at the end.
     pub async fn next(&mut self) -> Option<io::Result<Bytes>> {
         let at = self.span.start;
-        let left = self.span.end.saturating_sub(at).min(READ);
+        let left = self.span.end.saturating_sub(at).min(self.block);
         if left == 0 {
             return None;
         }
@@ -70,6 +80,7 @@ impl Download {
         })
         .await;
         self.span.start = at.saturating_add(left);
+        self.block = self.block.saturating_mul(2).min(READ);
         Some(read)
     }
 }

@@ -131,7 +131,8 @@ fn copy(holds: &Holds, wanted: &Duplicate) -> Result<Copied, MergeError> {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
         Err(error) => return Err(HoldError::Io(error).into()),
     }
-    tracing::warn!(id = %wanted.holder, name = %finished.name, "a finished file was changed");
+    let name = finished.name.as_str();
+    tracing::warn!(id = %wanted.holder, name, "a finished file was changed");
     holds.disbelieve(&wanted.content, &wanted.holder);
     Err(MergeError::ContentGone)
 }

@@ -104,7 +104,7 @@ pub(super) fn publish(
         tracing::warn!(id = %held.id(), %error, "could not remove the folder of a finished upload");
     }
     let id = held.id();
-    tracing::info!(%id, name = %finished.name, length = length.get(), "upload finished");
+    tracing::info!(%id, name = finished.name.as_str(), length = length.get(), "upload finished");
     Ok(finished)
 }
 
@@ -191,7 +191,8 @@ fn give_up(held: &mut Held, name: &FinalName) {
         return held.doubt();
     }
     if let Err(error) = held.commit([Fact::MergeAbandoned], Flush::Lazy) {
-        tracing::error!(id = %held.id(), %name, %error, "could not take back a merge");
+        let name = name.as_str();
+        tracing::error!(id = %held.id(), name, %error, "could not take back a merge");
         held.doubt();
     }
 }

@@ -12,7 +12,10 @@ use std::{
 use http::{Request, Response, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::sleep;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
+};
 
 use super::{Front, places::Seat};
 use crate::{
@@ -22,6 +25,10 @@ use crate::{
 
 /// Header fields of a request at most; on HTTP/1.1 hyper has the same bound.
 const FIELDS_MAX: usize = 100;
+
+/// Requests of one connection that run at the same time, those included that the client has taken
+/// back meanwhile: they go on, and only their streams are over.
+const REQUESTS_MAX: usize = 100;
 
 /// Shared by the requests of one connection.
 #[derive(Debug, Clone)]
@@ -104,11 +111,23 @@ impl Seen {
     }
 }
 
+/// What a request takes up of what the server has: the place of its connection, and one of those
+/// that a connection has for requests. It goes with the request, which may outlive its stream and
+/// its connection. Else a client that asks, takes back and asks again would have as much under way
+/// as it likes.
+#[derive(Debug, Clone)]
+struct Place {
+    _connection: Activity,
+    _request: Arc<OwnedSemaphorePermit>,
+}
+
 /// A service whose requests are counted.
 #[derive(Debug, Clone)]
 pub(super) struct Watched {
-    pub(super) service: Front,
-    pub(super) activity: Activity,
+    service: Front,
+    activity: Activity,
+    /// Requests that may run at the same time.
+    requests: Arc<Semaphore>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Watched {
@@ -116,21 +135,29 @@ impl hyper::service::Service<Request<Incoming>> for Watched {
     type Error = Aborted;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Aborted>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         if request.headers().len() > FIELDS_MAX {
             let (parts, _) = request.into_parts();
             return Box::pin(ready(Ok(self.refuse_head(&parts, &Problem::HeadTooLarge))));
         }
         let served = Served::begin(&self.activity);
-        let answered = self.service.clone().answer(request);
+        let (service, requests) = (self.service.clone(), self.requests.clone());
         Box::pin(async move {
-            let answer = answered.await?;
+            let one = requests.acquire_owned().await.expect("the semaphore is never closed");
+            let place = Place { _connection: served.0.clone(), _request: Arc::new(one) };
+            request.extensions_mut().insert(place);
+            let answer = service.answer(request).await?;
             Ok(answer.map(|body| WatchedBody { body, untaken: Untaken::begin(&served.0) }))
         })
     }
 }
 
 impl Watched {
+    pub(super) fn new(service: Front, activity: &Activity) -> Self {
+        let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
+        Self { service, activity: activity.clone(), requests }
+    }
+
     /// As [`Service::refuse_head`](crate::service::Service::refuse_head).
     pub(super) fn refuse_head(&self, parts: &Parts, problem: &Problem) -> Response<WatchedBody> {
         let untaken = Untaken::begin(&self.activity);

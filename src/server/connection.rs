@@ -172,7 +172,7 @@ impl Porter {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Activity::begin(seat);
-        let hosted = Hosted(Watched { service: self.service, activity: activity.clone() });
+        let hosted = Hosted(Watched::new(self.service, &activity));
         let connection = http1(self.patience).serve_connection(TokioIo::new(stream), hosted);
         let mut connection = pin!(connection);
         tokio::select! {
@@ -197,7 +197,7 @@ impl Porter {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Activity::begin(seat);
-        let watched = Watched { service: self.service, activity: activity.clone() };
+        let watched = Watched::new(self.service, &activity);
         let mut connection = pin!(http2().serve_connection(TokioIo::new(stream), watched));
         let mut goodbye = self.patience.min(GOODBYE);
         let rest = tokio::select! {

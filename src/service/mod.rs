@@ -147,8 +147,9 @@ impl Service {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
-        let length =
-            if body.is_end_stream() { Ok(BodyLength::Empty) } else { BodyLength::of(&parts) };
+        // Doubtful framing is refused although the body is over: who stands between may read on.
+        let over = body.is_end_stream();
+        let length = BodyLength::of(&parts).map(|told| if over { BodyLength::Empty } else { told });
         let announced = match &length {
             Ok(BodyLength::Empty) => Some(0),
             Ok(BodyLength::Exactly(bytes)) => Some(*bytes),

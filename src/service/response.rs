@@ -71,21 +71,22 @@ struct Blocks {
 }
 
 impl Blocks {
-    /// `None` where nobody takes it.
-    async fn send(&self, block: io::Result<Bytes>) -> Option<()> {
-        let sent = time::timeout(self.stall_max, self.sender.send(block)).await;
-        matches!(sent, Ok(Ok(()))).then_some(())
+    /// A place for the next block, before there is one: none lies about for who takes none. `None`
+    /// where nobody takes the one before.
+    async fn place(&self) -> Option<mpsc::Permit<'_, io::Result<Bytes>>> {
+        time::timeout(self.stall_max, self.sender.reserve()).await.ok()?.ok()
     }
 }
 
 async fn send_all(mut download: Download, pieces: Vec<Piece>, blocks: &Blocks) -> Option<()> {
     for piece in pieces {
         match piece {
-            Piece::Text(text) => blocks.send(Ok(text.into())).await?,
+            Piece::Text(text) => blocks.place().await?.send(Ok(text.into())),
             Piece::File(span) => {
                 download.seek(span);
-                while let Some(block) = download.next().await {
-                    blocks.send(block).await?;
+                while !download.is_over() {
+                    let place = blocks.place().await?;
+                    place.send(download.next().await?);
                 }
             }
         }

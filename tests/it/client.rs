@@ -254,6 +254,11 @@ impl Conn {
         self.stream.write_all(bytes)
     }
 
+    /// From now on it gives up sending after `span`.
+    pub fn patient_for(&self, span: Duration) {
+        self.stream.set_write_timeout(Some(span)).unwrap();
+    }
+
     /// Sends a request, reading at the same time, and returns the answer.
     #[track_caller]
     pub fn ask(&mut self, request: &Request) -> Answer {

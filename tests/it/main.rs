@@ -21,6 +21,7 @@ mod client;
 mod digest;
 mod disk;
 mod h2;
+mod hostile;
 mod mount;
 mod random;
 mod rounds;

@@ -7,6 +7,9 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::protocol::{Problem, headers::UPLOAD_METADATA};
 
+/// Bytes of `Upload-Metadata`: it is in memory while its upload is looked at.
+const METADATA_BYTES_MAX: usize = 16 * 1024;
+
 /// What a client says of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
@@ -33,6 +36,9 @@ impl Metadata {
         let lines =
             lines.map_err(|_| Problem::MalformedMetadata { why: "it must be plain ASCII" })?;
         let verbatim = lines.join(",");
+        if verbatim.len() > METADATA_BYTES_MAX {
+            return Err(Problem::MalformedMetadata { why: "it is longer than 16 KiB" });
+        }
         if verbatim.trim().is_empty() {
             return Ok(Self::default());
         }

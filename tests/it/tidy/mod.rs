@@ -11,6 +11,7 @@ mod orphans;
 mod rows;
 mod sizes;
 mod source;
+mod supplies;
 
 use std::path::Path;
 
