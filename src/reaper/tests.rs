@@ -255,7 +255,6 @@ async fn what_nobody_owns_goes_when_it_is_old() {
     let alive = bench.create(Some(14)).await;
     bench.push(&alive, 0, &content(6, 1)).await.unwrap();
     let (young, old) = (orphan(&bench).await, orphan(&bench).await);
-    let staged = [bench.storage().stage().unwrap(), bench.storage().stage().unwrap()];
     let now = crate::clock::Clock::now(&bench.clock).to_system_time();
     let set_back = |path: std::path::PathBuf, age: Duration| {
         File::open(path).unwrap().set_modified(now - age).unwrap();
@@ -264,12 +263,18 @@ async fn what_nobody_owns_goes_when_it_is_old() {
     set_back(uploads.join(old.as_str()), Duration::from_mins(61));
     set_back(uploads.join(young.as_str()), Duration::from_mins(59));
     set_back(uploads.join(alive.as_str()), Duration::from_mins(61));
-    set_back(tmp.join(staged[0].token()), Duration::from_mins(61));
-    set_back(tmp.join(staged[1].token()), Duration::from_mins(59));
+    // Two that a process left behind when it died, and one that is worked on.
+    let left = ["0".repeat(32), "1".repeat(32)].map(|token| tmp.join(token));
+    let staged = bench.storage().stage().unwrap();
+    let worked_on = tmp.join(staged.token());
+    for (path, age) in [(&left[0], 61), (&left[1], 59), (&worked_on, 600)] {
+        File::create(path).unwrap();
+        set_back(path.clone(), Duration::from_mins(age));
+    }
     assert_eq!(sweep(&bench).await, Swept { orphans: 1, staged: 1, ..NOTHING });
     assert!(bench.parts(&old).is_empty() && !bench.parts(&young).is_empty());
-    assert!(!tmp.join(staged[0].token()).try_exists().unwrap());
-    assert!(tmp.join(staged[1].token()).try_exists().unwrap());
+    let there = [&left[0], &left[1], &worked_on].map(|path| path.try_exists().unwrap());
+    assert_eq!(there, [false, true, true]);
     assert_eq!(bench.head(&alive).await, 6);
 }
 
