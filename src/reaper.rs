@@ -290,10 +290,11 @@ fn sweep_held(held: Held, memory: Memory) -> Result<Fate, HoldError> {
 
 /// Complete and unfinished, and nobody would ask: a publish that broke off, or the last byte of an
 /// offset client.
-fn is_interrupted(holds: &Holds, id: &UploadId, unasked: Unasked) -> bool {
+fn is_interrupted(holds: &Arc<Holds>, id: &UploadId, unasked: Unasked) -> bool {
     let record = match holds.look(id) {
         Ok(look) => look.current.record,
-        Err(HoldError::Expired) => {
+        // Unknown: a finished upload without its file, perhaps on its way out.
+        Err(HoldError::Expired | HoldError::Unknown) => {
             clear_remains(holds, id);
             return false;
         }
@@ -309,7 +310,7 @@ fn is_interrupted(holds: &Holds, id: &UploadId, unasked: Unasked) -> bool {
 }
 
 /// Bytes that outlived the word that they are gone.
-fn clear_remains(holds: &Holds, id: &UploadId) {
+fn clear_remains(holds: &Arc<Holds>, id: &UploadId) {
     match holds.remove_remains(id) {
         Ok(()) | Err(HoldError::Busy | HoldError::Unknown | HoldError::Damaged(_)) => {}
         Err(error) => tracing::error!(%id, %error, "could not remove an expired upload's bytes"),

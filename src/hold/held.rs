@@ -552,8 +552,7 @@ impl Held {
         Ok(done)
     }
 
-    /// Removes bytes and facts, in this order: what dies in between is found again as an upload
-    /// without bytes. Gives back the place in the queue.
+    /// Removes facts and bytes. Gives back the place in the queue.
     pub fn forget(mut self) -> Result<UploadGuard, HoldError> {
         self.certainty = Certainty::InDoubt;
         self.tail = None;
@@ -561,8 +560,8 @@ impl Held {
             self.retire()?;
         }
         let id = self.id().clone();
-        self.holds.remove_files(self.record())?;
-        self.holds.state().forget(&id)?;
+        self.holds.withdraw_file(self.record())?;
+        self.holds.remove(&id)?;
         let (_, guard) = self.locks.take().ok_or(HoldError::Busy)?;
         Ok(guard)
     }

@@ -37,7 +37,7 @@ use self::{attend::Attended, tail::free_part};
 use crate::{
     blocking,
     clock::{Clock, Stopwatch},
-    durable::Durability,
+    durable::{Durability, Flush},
     lock::{FileLock, LockError, Locks, Manner, ProcessLocks, UploadGuard},
     state::{State, StateError, Version, Versioned},
     storage::Storage,
@@ -253,47 +253,59 @@ impl Holds {
         let warm = self.warm().remove(id);
         drop(warm);
         match self.state.load(id) {
-            Ok(current) => {
-                let record = &*current.record;
-                if self.has_expired(record) {
-                    return Err(HoldError::Expired);
-                }
-                if record.manifest().is_partial() || record.phase().takes_bytes() {
-                    // Facts first: without its bytes it would tell an offset that it never had, or
-                    // one lower than it has told. Bytes that a kill leaves behind are swept.
-                    self.state.forget(id)?;
-                    return Ok(self.storage.remove_upload(id)?);
-                }
-                self.remove_files(record)?;
-            }
+            Ok(current) if self.has_expired(&current.record) => return Err(HoldError::Expired),
+            Ok(current) => self.withdraw_file(&current.record)?,
             // A ledger that nobody can read names no file; one that was never begun neither.
-            Err(StateError::Damaged { .. } | StateError::Unknown) => {
-                self.storage.remove_upload(id)?;
-            }
+            Err(StateError::Damaged { .. } | StateError::Unknown) => {}
             Err(error) => return Err(error.into()),
         }
-        Ok(self.state.forget(id)?)
+        self.remove(id)
     }
 
-    /// Removes all bytes of an upload, also a file that appeared and was not written down.
-    fn remove_files(&self, record: &Record) -> Result<(), HoldError> {
+    /// Facts first: without its bytes an upload would tell an offset that it never had, or one
+    /// lower than it has told. Bytes that a kill leaves behind are swept, and never taken for those
+    /// of a later upload of this id ([`Fact::Cleared`]).
+    fn remove(&self, id: &UploadId) -> Result<(), HoldError> {
+        self.state.forget(id)?;
+        Ok(self.storage.remove_upload(id)?)
+    }
+
+    /// Takes the file of an upload that is about to go out of `files/`, also one that appeared and
+    /// was not written down. It stays in the upload's folder until the facts are gone: as long as
+    /// they name it, a name that is free may be another's.
+    fn withdraw_file(&self, record: &Record) -> Result<(), HoldError> {
         let id = &record.manifest().id;
         self.forget_content(record);
         // A power loss may have taken the file, and its name may be another's.
         let trusted = record.epoch() >= self.options.epoch && record.phase() != Phase::Corrupt;
-        if let Some(finished) = record.finished() {
-            if trusted && !self.is_withdrawn(id)? {
-                self.storage.remove_finished(&finished.name)?;
-            }
-        } else if let Some(name) = record.merging() {
-            let first = record.chunks().get(ChunkIndex::ZERO).map(|sealed| sealed.part);
-            let there = first.map(|part| self.storage.part_size(id, part)).transpose()?;
-            // Only the publishing rename takes the part away, or a power loss.
-            if trusted && there.flatten().is_none() {
-                self.storage.remove_finished(name)?;
-            }
+        if !trusted || self.is_withdrawn(id)? {
+            return Ok(());
         }
-        Ok(self.storage.remove_upload(id)?)
+        let name = match (record.finished(), record.merging()) {
+            (Some(finished), _) => &finished.name,
+            (None, Some(name)) => {
+                let first = record.chunks().get(ChunkIndex::ZERO).map(|sealed| sealed.part);
+                let there = first.map(|part| self.storage.part_size(id, part)).transpose()?;
+                // Only the publishing rename takes the part away, or a power loss.
+                if there.flatten().is_some() {
+                    return Ok(());
+                }
+                name
+            }
+            (None, None) => return Ok(()),
+        };
+        Ok(self.storage.withdraw(name, id, PartId::WITHDRAWN, Flush::Lazy)?)
+    }
+
+    /// A file was opened under the name that `record` gives: is it this upload's? Its name is free
+    /// for others as soon as it is withdrawn, and whoever withdraws it removes what it became only
+    /// behind the facts; therefore in this order.
+    pub fn is_still_named(&self, record: &Record) -> Result<bool, HoldError> {
+        let id = &record.manifest().id;
+        if self.is_withdrawn(id)? {
+            return Ok(false);
+        }
+        Ok(self.look(id)?.current.record.finished() == record.finished())
     }
 
     /// Is the finished file out of sight already, because the upload is about to end? Then its name
@@ -312,13 +324,17 @@ impl Holds {
         }
     }
 
-    /// Removes the bytes that a crash left of an upload whose expiry is written down; leaves any
-    /// other alone.
-    pub fn remove_remains(&self, id: &UploadId) -> Result<(), HoldError> {
-        let Some(_guard) = self.locks.try_take(id) else { return Err(HoldError::Busy) };
-        let _lock = self.lock_file(id)?;
-        match self.state.load(id)?.record.phase() {
+    /// Removes the bytes that a crash left of an upload whose expiry is written down, or whose file
+    /// is withdrawn; leaves any other alone.
+    pub fn remove_remains(self: &Arc<Self>, id: &UploadId) -> Result<(), HoldError> {
+        let Some(guard) = self.locks.try_take(id) else { return Err(HoldError::Busy) };
+        let lock = self.lock_file(id)?;
+        let current = self.state.load(id)?;
+        match current.record.phase() {
             Phase::Expired => Ok(self.storage.remove_upload(id)?),
+            Phase::Finished if self.is_withdrawn(id)? => {
+                Held::open(self, (guard, lock), current).map(drop)
+            }
             _ => Ok(()),
         }
     }
@@ -459,27 +475,25 @@ impl Holds {
             Ok(lock) => lock,
             Err(error) => return Err((error, Some(guard))),
         };
-        match self.clear_ground(&created) {
-            Ok(()) => {
-                self.meter.upload(Event::Begun);
-                Ok((Held::fresh(self, (guard, lock), created), Origin::Created))
-            }
-            Err(error) => Err((error, None)),
-        }
+        self.begin_held((guard, lock), created).map_err(|error| (error, None))
     }
 
-    /// An id that is derived from a key comes again, and a power loss may have taken its ledger and
-    /// left its bytes.
-    fn clear_ground(&self, created: &Versioned) -> Result<(), HoldError> {
-        let manifest = created.record.manifest();
-        if manifest.key.is_none() {
-            return Ok(());
+    fn begin_held(
+        self: &Arc<Self>,
+        locks: (UploadGuard, FileLock),
+        created: Versioned,
+    ) -> Result<(Held, Origin), HoldError> {
+        if !created.record.is_cleared() {
+            let current = self.state.load(&created.record.manifest().id)?;
+            if current.version != created.version {
+                // Another process was faster than the lock.
+                return Ok((Held::open(self, locks, current)?, Origin::Found));
+            }
         }
-        if self.state.load(&manifest.id)?.version != created.version {
-            // Another process was faster than the lock, and these are its bytes.
-            return Err(HoldError::Busy);
-        }
-        Ok(self.storage.remove_upload(&manifest.id)?)
+        let mut held = Held::fresh(self, locks, created);
+        held.all_or_doubt(Held::clear_ground)?;
+        self.meter.upload(Event::Begun);
+        Ok((held, Origin::Created))
     }
 
     /// The upload that has the id already, unless it is expired or its file lost: then it goes, and
@@ -525,7 +539,7 @@ impl Holds {
     /// that the prefix ends in, or one of their own.
     fn visible_tail(&self, current: &Versioned) -> Result<u64, HoldError> {
         let record = &*current.record;
-        if record.manifest().parts().is_some() {
+        if record.manifest().parts().is_some() || !record.is_cleared() {
             return Ok(0);
         }
         let id = &record.manifest().id;

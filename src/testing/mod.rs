@@ -3,6 +3,7 @@
 
 mod crash_points;
 mod script;
+mod second_lives;
 mod state;
 mod trace;
 

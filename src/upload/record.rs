@@ -89,6 +89,7 @@ pub struct Record {
     chunks: ChunkTable,
     phase: Phase,
     last_activity: Timestamp,
+    cleared: bool,
     epoch: u64,
     tail: Option<(ChunkIndex, u64, Sha256Digest)>,
     pending: Option<Pending>,
@@ -117,6 +118,8 @@ impl Record {
             epoch: manifest.epoch,
             chunks: ChunkTable::default(),
             phase: Phase::Receiving,
+            // A random id never comes again.
+            cleared: manifest.key.is_none(),
             tail: None,
             pending: None,
             promised: false,
@@ -150,6 +153,12 @@ impl Record {
     /// When bytes last arrived.
     pub const fn last_activity(&self) -> Timestamp {
         self.last_activity
+    }
+
+    /// Are all bytes that are found its own? Not yet where its id is derived from a key, and an
+    /// earlier upload of that key may have left some.
+    pub const fn is_cleared(&self) -> bool {
+        self.cleared
     }
 
     /// The trust epoch that its bytes have been verified for.
@@ -267,6 +276,7 @@ impl Record {
                 self.touch(stamped.at);
             }
             Fact::Touched => self.touch(stamped.at),
+            Fact::Cleared => self.cleared = true,
             Fact::Length(length) => self.declare(*length)?,
             Fact::Pending { offset } => {
                 self.ensure_settled()?;
@@ -397,6 +407,8 @@ impl Record {
 
     fn touch(&mut self, at: Timestamp) {
         self.last_activity = self.last_activity.max(at);
+        // No bytes are taken on ground that is not clear.
+        self.cleared = true;
     }
 }
 
