@@ -13,7 +13,7 @@ use crate::{
     storage::{Blob, Staged, Storage},
     telemetry::Event,
     upload::{
-        ChunkIndex, Fact, LawError, Length, Offset, OutOfRange, PartId, Phase, Record,
+        CLOCK_ERROR, ChunkIndex, Fact, LawError, Length, Offset, OutOfRange, PartId, Phase, Record,
         Sha256Digest, Stamped, Timestamp, UploadId,
     },
 };
@@ -149,6 +149,16 @@ impl Held {
     /// Has its deadline passed, swept or not?
     pub fn is_expired(&self) -> bool {
         self.holds.has_expired(self.record())
+    }
+
+    /// Does its last activity lie further ahead than any clock that is right can have told?
+    pub fn is_dated_ahead(&self) -> bool {
+        self.record().last_activity().since(self.now()) > CLOCK_ERROR
+    }
+
+    /// Counts its time from now on.
+    pub fn date_anew(&mut self) -> Result<(), HoldError> {
+        self.commit([Fact::Touched], Flush::Lazy)
     }
 
     /// Refuses an upload that expired, is damaged, or was being deleted when the process died.

@@ -7,6 +7,7 @@
 mod attend;
 mod bracket;
 mod contents;
+mod deadline;
 mod held;
 mod join;
 mod reconcile;
@@ -130,6 +131,7 @@ pub struct Holds {
     locks: Locks,
     files: Arc<dyn ProcessLocks>,
     clock: Arc<dyn Clock>,
+    started: Timestamp,
     options: HoldOptions,
     warm: Mutex<HashMap<UploadId, Warm>>,
     attended: Attended,
@@ -163,8 +165,8 @@ impl Holds {
         options: HoldOptions,
     ) -> Self {
         let (warm, attended) = (Mutex::default(), Attended::default());
-        let meter = Meter::default();
-        Self { state, storage, locks, files, clock, options, warm, attended, meter }
+        let (meter, started) = (Meter::default(), clock.now());
+        Self { state, storage, locks, files, clock, started, options, warm, attended, meter }
     }
 
     /// What becomes of uploads is counted here.
@@ -192,25 +194,16 @@ impl Holds {
         self.clock.now()
     }
 
-    /// When an unfinished upload expires that was last active at `at`.
-    pub fn deadline(&self, at: Timestamp) -> Timestamp {
-        at.plus(self.options.expire_after)
-    }
-
-    /// How coarsely activity is written down: expiry comes later by that much, never earlier.
-    pub fn touch_grain(&self) -> Duration {
-        (self.options.expire_after / 8).min(Duration::from_secs(1))
-    }
-
     /// Bytes for this upload are on their way: it does not expire before the guard is dropped.
     pub fn attend(&self, id: &UploadId) -> Attendance {
         self.attended.begin(id)
     }
 
-    /// Takes the upload: asks its holder to leave, or waits in line.
+    /// Takes the upload: asks its holder to leave, or waits in line. One whose deadline has passed
+    /// ends here.
     pub async fn take(self: &Arc<Self>, id: &UploadId, manner: Manner) -> Result<Held, HoldError> {
         let guard = self.locks.take(id, manner).await.map_err(|_| HoldError::Busy)?;
-        self.open(guard, Self::open_held).await
+        self.open(guard, Self::open_alive).await
     }
 
     /// Takes the upload if nobody holds it.
@@ -350,36 +343,6 @@ impl Holds {
         if self.is_lost(record)? { Err(HoldError::Unknown) } else { Ok(()) }
     }
 
-    /// Has the deadline passed, of an unfinished upload that nobody brings bytes, or of a finished
-    /// file, swept or not?
-    fn has_expired(&self, record: &Record) -> bool {
-        let now = self.now();
-        match (record.phase(), record.finished()) {
-            (Phase::Expired, _) => true,
-            (Phase::Finished, Some(file)) => {
-                self.options.keep_finished.is_some_and(|keep| file.at.plus(keep) <= now)
-            }
-            (phase, _) => {
-                let passed = |deadline: Timestamp| deadline.plus(self.touch_grain()) <= now;
-                phase.takes_bytes()
-                    && passed(self.deadline(record.last_activity()))
-                    && passed(self.deadline_of(record))
-                    && !self.attended.has(&record.manifest().id)
-            }
-        }
-    }
-
-    /// When an unfinished upload expires: a final one that waits not before the last of its parts
-    /// that somebody brings bytes. Blocks.
-    fn deadline_of(&self, record: &Record) -> Timestamp {
-        let own = record.last_activity();
-        let waits = record.phase() == Phase::Receiving;
-        let parts = record.manifest().parts().filter(|_| waits);
-        let parts = parts.map(|parts| &*parts.ids).unwrap_or_default().iter();
-        let active = parts.filter_map(|id| self.state.load(id).ok());
-        self.deadline(active.map(|part| part.record.last_activity()).fold(own, Timestamp::max))
-    }
-
     /// A finished upload without its file was being deleted when the process died.
     fn is_lost(&self, record: &Record) -> Result<bool, HoldError> {
         match record.finished() {
@@ -458,6 +421,23 @@ impl Holds {
             Err(error) => return Err((error.into(), None)),
         };
         Held::open(self, (guard, lock), current).map_err(|error| (error, None))
+    }
+
+    /// Nobody is told that an upload expired before that is written down: so no clock revives it.
+    fn open_alive(
+        self: &Arc<Self>,
+        guard: UploadGuard,
+    ) -> Result<Held, (HoldError, Option<UploadGuard>)> {
+        let held = self.open_held(guard)?;
+        if held.record().phase() == Phase::Expired || !held.is_expired() {
+            return Ok(held);
+        }
+        let id = held.id().clone();
+        if let Err(error) = held.expire() {
+            // It is answered as expired all the same, and the sweep tries again.
+            tracing::error!(%id, %error, "could not write down that an upload expired");
+        }
+        Err((HoldError::Expired, None))
     }
 
     fn create_held(

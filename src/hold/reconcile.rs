@@ -55,8 +55,8 @@ impl Held {
         self.promise_again()
     }
 
-    /// An id that is derived from a key comes again, and what was there before may have left bytes: a
-    /// kill within a DELETE, or a power loss that took the ledger. They go before anything is
+    /// An id that is derived from a key comes again, and what was there before may have left bytes:
+    /// a kill within a DELETE, or a power loss that took the ledger. They go before anything is
     /// believed to be this upload's, and the fact behind that is lost with the power only together
     /// with all that follows; whatever comes back then is verified.
     pub(super) fn clear_ground(&mut self) -> Result<(), HoldError> {

@@ -1,5 +1,5 @@
-//! Crashes of crashes: a DELETE is cut off at any step, the upload of the same key is begun again, and
-//! that life is cut off at any step, too. Bytes of the first life must never be taken for bytes of
+//! Crashes of crashes: a DELETE is cut off at any step, the upload of the same key is begun again,
+//! and that life is cut off at any step, too. Bytes of the first life must never be taken for bytes of
 //! the second one, whatever a power loss brings back.
 
 use std::sync::Arc;
@@ -7,7 +7,9 @@ use std::sync::Arc;
 use super::{
     House, Setup, content,
     crash_points::{Aftermath, Death, HASH, LENGTH, Scene, Work, bytes, chunk_of, deaths, span},
-    trace::{Loss, Remains, Step, Told, Trace, TraceState, TraceStorage, kept, losses, losses_since},
+    trace::{
+        Loss, Remains, Step, Told, Trace, TraceState, TraceStorage, kept, losses, losses_since,
+    },
 };
 use crate::{
     clock::{Clock, ManualClock, SystemClock},

@@ -1,6 +1,6 @@
 //! An upload as its ledger tells it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     chunk_table::{ChunkTable, SealedChunk},
@@ -18,6 +18,9 @@ use super::{
 
 /// Chunks of a final upload at most, since one fact makes them all: 128 TiB in chunks of 8 MiB.
 pub const JOINED_CHUNKS_MAX: u64 = 1 << 24;
+
+/// A moment that lies further ahead was never true: the clock was wrong when it was written down.
+pub const CLOCK_ERROR: Duration = Duration::from_hours(24);
 
 /// The finished file of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -405,8 +408,10 @@ impl Record {
         Ok(())
     }
 
+    /// Activity goes on, unless what was written down lies so far ahead that the clock was wrong.
     fn touch(&mut self, at: Timestamp) {
-        self.last_activity = self.last_activity.max(at);
+        let wrong = self.last_activity.since(at) > CLOCK_ERROR;
+        self.last_activity = if wrong { at } else { self.last_activity.max(at) };
         // No bytes are taken on ground that is not clear.
         self.cleared = true;
     }
