@@ -1,6 +1,6 @@
 //! Crashes of crashes: a DELETE is cut off at any step, the upload of the same key is begun again,
-//! and that life is cut off at any step, too. Bytes of the first life must never be taken for bytes of
-//! the second one, whatever a power loss brings back.
+//! and that life is cut off at any step, too. Bytes of the first life must never be taken for bytes
+//! of the second one, whatever a power loss brings back.
 
 use std::sync::Arc;
 
