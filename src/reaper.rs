@@ -11,7 +11,7 @@ use crate::{
     hold::{Held, HoldError, HoldOptions, Holds},
     state::{Listed, Shard},
     storage::StoredUpload,
-    upload::{Dialect, Phase, Record, Timestamp, UploadId},
+    upload::{CLOCK_ERROR, Dialect, Phase, Record, Timestamp, UploadId},
 };
 
 /// Ledgers that are opened in one go; between two goes others get the disk.
@@ -189,8 +189,11 @@ impl Reaper {
     fn may_be_due(&self, changed: Timestamp, (after, now): (Option<Timestamp>, Timestamp)) -> bool {
         let HoldOptions { expire_after, keep_finished, .. } = *self.holds.options();
         let times = [Some(expire_after), Some(self.options.remember), keep_finished];
-        let ends = times.into_iter().flatten().map(|time| changed.plus(time));
-        ends.into_iter().any(|end| end <= now && after.is_none_or(|after| end > after))
+        let mut ends = times.into_iter().flatten().map(|time| self.holds.end(changed, time));
+        // What a wrong clock dated far ahead is looked at in turn.
+        let never = changed.since(now) > CLOCK_ERROR;
+        let due = |end: Timestamp| end <= now && after.is_none_or(|after| end > after);
+        ends.any(due) || (never && after.is_none())
     }
 
     async fn sweep_batch(&self, batch: &[Listed], swept: &mut Swept) {
@@ -205,7 +208,7 @@ impl Reaper {
     }
 
     async fn sweep_one(&self, listed: &Listed) -> Result<Fate, HoldError> {
-        let remembered = listed.changed.plus(self.options.remember) > self.holds.now();
+        let remembered = self.holds.end(listed.changed, self.options.remember) > self.holds.now();
         let memory = if remembered { Memory::Fresh } else { Memory::Faded };
         let held = match self.holds.try_take(&listed.id).await {
             Ok(held) => held,
@@ -277,13 +280,18 @@ enum Memory {
     Faded,
 }
 
-fn sweep_held(held: Held, memory: Memory) -> Result<Fate, HoldError> {
+fn sweep_held(mut held: Held, memory: Memory) -> Result<Fate, HoldError> {
     let record = held.record();
     let forget = match (record.phase(), record.finished()) {
         (Phase::Expired | Phase::Corrupt, _) => memory == Memory::Faded,
         _ if held.is_expired() => {
             held.expire()?;
             return Ok(Fate::Expired);
+        }
+        // Its deadline would be as far away as the clock was wrong; it counts from now on.
+        (phase, _) if phase.takes_bytes() && held.is_dated_ahead() => {
+            held.date_anew()?;
+            false
         }
         (Phase::Finished, Some(file)) => held.storage().finished_size(&file.name)?.is_none(),
         _ => false,
@@ -298,10 +306,11 @@ fn sweep_held(held: Held, memory: Memory) -> Result<Fate, HoldError> {
 
 /// Complete and unfinished, and nobody would ask: a publish that broke off, or the last byte of an
 /// offset client.
-fn is_interrupted(holds: &Holds, id: &UploadId, unasked: Unasked) -> bool {
+fn is_interrupted(holds: &Arc<Holds>, id: &UploadId, unasked: Unasked) -> bool {
     let record = match holds.look(id) {
         Ok(look) => look.current.record,
-        Err(HoldError::Expired) => {
+        // Unknown: a finished upload without its file, perhaps on its way out.
+        Err(HoldError::Expired | HoldError::Unknown) => {
             clear_remains(holds, id);
             return false;
         }
@@ -317,7 +326,7 @@ fn is_interrupted(holds: &Holds, id: &UploadId, unasked: Unasked) -> bool {
 }
 
 /// Bytes that outlived the word that they are gone.
-fn clear_remains(holds: &Holds, id: &UploadId) {
+fn clear_remains(holds: &Arc<Holds>, id: &UploadId) {
     match holds.remove_remains(id) {
         Ok(()) | Err(HoldError::Busy | HoldError::Unknown | HoldError::Damaged(_)) => {}
         Err(error) => tracing::error!(%id, %error, "could not remove an expired upload's bytes"),

@@ -361,6 +361,7 @@ fn told(fact: &Fact) -> (&'static str, String) {
         Fact::Promised => ("promised", String::new()),
         Fact::Joined => ("joined", String::new()),
         Fact::Digested { chunk, digest } => ("digested", format!("chunk {chunk}, {digest}")),
+        Fact::Cleared => ("cleared", "no byte from before counts".to_owned()),
         Fact::Touched => ("touched", String::new()),
         Fact::Verified { epoch: PROVEN } => ("verified", "for good".to_owned()),
         Fact::Verified { epoch } => ("verified", format!("for epoch {epoch}")),

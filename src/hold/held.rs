@@ -13,7 +13,7 @@ use crate::{
     storage::{Blob, Staged, Storage},
     telemetry::Event,
     upload::{
-        ChunkIndex, Fact, LawError, Length, Offset, OutOfRange, PartId, Phase, Record,
+        CLOCK_ERROR, ChunkIndex, Fact, LawError, Length, Offset, OutOfRange, PartId, Phase, Record,
         Sha256Digest, Stamped, Timestamp, UploadId,
     },
 };
@@ -149,6 +149,16 @@ impl Held {
     /// Has its deadline passed, swept or not?
     pub fn is_expired(&self) -> bool {
         self.holds.has_expired(self.record())
+    }
+
+    /// Does its last activity lie further ahead than any clock that is right can have told?
+    pub fn is_dated_ahead(&self) -> bool {
+        self.record().last_activity().since(self.now()) > CLOCK_ERROR
+    }
+
+    /// Counts its time from now on.
+    pub fn date_anew(&mut self) -> Result<(), HoldError> {
+        self.commit([Fact::Touched], Flush::Lazy)
     }
 
     /// Refuses an upload that expired, is damaged, or was being deleted when the process died.
@@ -552,8 +562,7 @@ impl Held {
         Ok(done)
     }
 
-    /// Removes bytes and facts, in this order: what dies in between is found again as an upload
-    /// without bytes. Gives back the place in the queue.
+    /// Removes facts and bytes. Gives back the place in the queue.
     pub fn forget(mut self) -> Result<UploadGuard, HoldError> {
         self.certainty = Certainty::InDoubt;
         self.tail = None;
@@ -561,8 +570,8 @@ impl Held {
             self.retire()?;
         }
         let id = self.id().clone();
-        self.holds.remove_files(self.record())?;
-        self.holds.state().forget(&id)?;
+        self.holds.withdraw_file(self.record())?;
+        self.holds.remove(&id)?;
         let (_, guard) = self.locks.take().ok_or(HoldError::Busy)?;
         Ok(guard)
     }

@@ -7,6 +7,7 @@
 mod attend;
 mod bracket;
 mod contents;
+mod deadline;
 mod held;
 mod join;
 mod reconcile;
@@ -38,7 +39,7 @@ use self::{attend::Attended, tail::free_part};
 use crate::{
     blocking,
     clock::{Clock, Stopwatch},
-    durable::Durability,
+    durable::{Durability, Flush},
     lock::{FileLock, LockError, Locks, Manner, ProcessLocks, UploadGuard},
     state::{State, StateError, Version, Versioned},
     storage::Storage,
@@ -133,6 +134,7 @@ pub struct Holds {
     locks: Locks,
     files: Arc<dyn ProcessLocks>,
     clock: Arc<dyn Clock>,
+    started: Timestamp,
     options: HoldOptions,
     warm: Mutex<HashMap<UploadId, Warm>>,
     attended: Attended,
@@ -166,8 +168,8 @@ impl Holds {
         options: HoldOptions,
     ) -> Self {
         let (warm, attended) = (Mutex::default(), Attended::default());
-        let meter = Meter::default();
-        Self { state, storage, locks, files, clock, options, warm, attended, meter }
+        let (meter, started) = (Meter::default(), clock.now());
+        Self { state, storage, locks, files, clock, started, options, warm, attended, meter }
     }
 
     /// What becomes of uploads is counted here.
@@ -195,25 +197,16 @@ impl Holds {
         self.clock.now()
     }
 
-    /// When an unfinished upload expires that was last active at `at`.
-    pub fn deadline(&self, at: Timestamp) -> Timestamp {
-        at.plus(self.options.expire_after)
-    }
-
-    /// How coarsely activity is written down: expiry comes later by that much, never earlier.
-    pub fn touch_grain(&self) -> Duration {
-        (self.options.expire_after / 8).min(Duration::from_secs(1))
-    }
-
     /// Bytes for this upload are on their way: it does not expire before the guard is dropped.
     pub fn attend(&self, id: &UploadId) -> Attendance {
         self.attended.begin(id)
     }
 
-    /// Takes the upload: asks its holder to leave, or waits in line.
+    /// Takes the upload: asks its holder to leave, or waits in line. One whose deadline has passed
+    /// ends here.
     pub async fn take(self: &Arc<Self>, id: &UploadId, manner: Manner) -> Result<Held, HoldError> {
         let guard = self.locks.take(id, manner).await.map_err(|_| HoldError::Busy)?;
-        self.open(guard, Self::open_held).await
+        self.open(guard, Self::open_alive).await
     }
 
     /// Takes the upload if nobody holds it.
@@ -256,47 +249,59 @@ impl Holds {
         let warm = self.warm().remove(id);
         drop(warm);
         match self.state.load(id) {
-            Ok(current) => {
-                let record = &*current.record;
-                if self.has_expired(record) {
-                    return Err(HoldError::Expired);
-                }
-                if record.manifest().is_partial() || record.phase().takes_bytes() {
-                    // Facts first: without its bytes it would tell an offset that it never had, or
-                    // one lower than it has told. Bytes that a kill leaves behind are swept.
-                    self.state.forget(id)?;
-                    return Ok(self.storage.remove_upload(id)?);
-                }
-                self.remove_files(record)?;
-            }
+            Ok(current) if self.has_expired(&current.record) => return Err(HoldError::Expired),
+            Ok(current) => self.withdraw_file(&current.record)?,
             // A ledger that nobody can read names no file; one that was never begun neither.
-            Err(StateError::Damaged { .. } | StateError::Unknown) => {
-                self.storage.remove_upload(id)?;
-            }
+            Err(StateError::Damaged { .. } | StateError::Unknown) => {}
             Err(error) => return Err(error.into()),
         }
-        Ok(self.state.forget(id)?)
+        self.remove(id)
     }
 
-    /// Removes all bytes of an upload, also a file that appeared and was not written down.
-    fn remove_files(&self, record: &Record) -> Result<(), HoldError> {
+    /// Facts first: without its bytes an upload would tell an offset that it never had, or one
+    /// lower than it has told. Bytes that a kill leaves behind are swept, and never taken for those
+    /// of a later upload of this id ([`Fact::Cleared`]).
+    fn remove(&self, id: &UploadId) -> Result<(), HoldError> {
+        self.state.forget(id)?;
+        Ok(self.storage.remove_upload(id)?)
+    }
+
+    /// Takes the file of an upload that is about to go out of `files/`, also one that appeared and
+    /// was not written down. It stays in the upload's folder until the facts are gone: as long as
+    /// they name it, a name that is free may be another's.
+    fn withdraw_file(&self, record: &Record) -> Result<(), HoldError> {
         let id = &record.manifest().id;
         self.forget_content(record);
         // A power loss may have taken the file, and its name may be another's.
         let trusted = record.epoch() >= self.options.epoch && record.phase() != Phase::Corrupt;
-        if let Some(finished) = record.finished() {
-            if trusted && !self.is_withdrawn(id)? {
-                self.storage.remove_finished(&finished.name)?;
-            }
-        } else if let Some(name) = record.merging() {
-            let first = record.chunks().get(ChunkIndex::ZERO).map(|sealed| sealed.part);
-            let there = first.map(|part| self.storage.part_size(id, part)).transpose()?;
-            // Only the publishing rename takes the part away, or a power loss.
-            if trusted && there.flatten().is_none() {
-                self.storage.remove_finished(name)?;
-            }
+        if !trusted || self.is_withdrawn(id)? {
+            return Ok(());
         }
-        Ok(self.storage.remove_upload(id)?)
+        let name = match (record.finished(), record.merging()) {
+            (Some(finished), _) => &finished.name,
+            (None, Some(name)) => {
+                let first = record.chunks().get(ChunkIndex::ZERO).map(|sealed| sealed.part);
+                let there = first.map(|part| self.storage.part_size(id, part)).transpose()?;
+                // Only the publishing rename takes the part away, or a power loss.
+                if there.flatten().is_some() {
+                    return Ok(());
+                }
+                name
+            }
+            (None, None) => return Ok(()),
+        };
+        Ok(self.storage.withdraw(name, id, PartId::WITHDRAWN, Flush::Lazy)?)
+    }
+
+    /// A file was opened under the name that `record` gives: is it this upload's? Its name is free
+    /// for others as soon as it is withdrawn, and whoever withdraws it removes what it became only
+    /// behind the facts; therefore in this order.
+    pub fn is_still_named(&self, record: &Record) -> Result<bool, HoldError> {
+        let id = &record.manifest().id;
+        if self.is_withdrawn(id)? {
+            return Ok(false);
+        }
+        Ok(self.look(id)?.current.record.finished() == record.finished())
     }
 
     /// Is the finished file out of sight already, because the upload is about to end? Then its name
@@ -315,13 +320,17 @@ impl Holds {
         }
     }
 
-    /// Removes the bytes that a crash left of an upload whose expiry is written down; leaves any
-    /// other alone.
-    pub fn remove_remains(&self, id: &UploadId) -> Result<(), HoldError> {
-        let Some(_guard) = self.locks.try_take(id) else { return Err(HoldError::Busy) };
-        let _lock = self.lock_file(id)?;
-        match self.state.load(id)?.record.phase() {
+    /// Removes the bytes that a crash left of an upload whose expiry is written down, or whose file
+    /// is withdrawn; leaves any other alone.
+    pub fn remove_remains(self: &Arc<Self>, id: &UploadId) -> Result<(), HoldError> {
+        let Some(guard) = self.locks.try_take(id) else { return Err(HoldError::Busy) };
+        let lock = self.lock_file(id)?;
+        let current = self.state.load(id)?;
+        match current.record.phase() {
             Phase::Expired => Ok(self.storage.remove_upload(id)?),
+            Phase::Finished if self.is_withdrawn(id)? => {
+                Held::open(self, (guard, lock), current).map(drop)
+            }
             _ => Ok(()),
         }
     }
@@ -335,36 +344,6 @@ impl Holds {
             return Err(HoldError::Damaged("marked as damaged".to_owned()));
         }
         if self.is_lost(record)? { Err(HoldError::Unknown) } else { Ok(()) }
-    }
-
-    /// Has the deadline passed, of an unfinished upload that nobody brings bytes, or of a finished
-    /// file, swept or not?
-    fn has_expired(&self, record: &Record) -> bool {
-        let now = self.now();
-        match (record.phase(), record.finished()) {
-            (Phase::Expired, _) => true,
-            (Phase::Finished, Some(file)) => {
-                self.options.keep_finished.is_some_and(|keep| file.at.plus(keep) <= now)
-            }
-            (phase, _) => {
-                let passed = |deadline: Timestamp| deadline.plus(self.touch_grain()) <= now;
-                phase.takes_bytes()
-                    && passed(self.deadline(record.last_activity()))
-                    && passed(self.deadline_of(record))
-                    && !self.attended.has(&record.manifest().id)
-            }
-        }
-    }
-
-    /// When an unfinished upload expires: a final one that waits not before the last of its parts
-    /// that somebody brings bytes. Blocks.
-    fn deadline_of(&self, record: &Record) -> Timestamp {
-        let own = record.last_activity();
-        let waits = record.phase() == Phase::Receiving;
-        let parts = record.manifest().parts().filter(|_| waits);
-        let parts = parts.map(|parts| &*parts.ids).unwrap_or_default().iter();
-        let active = parts.filter_map(|id| self.state.load(id).ok());
-        self.deadline(active.map(|part| part.record.last_activity()).fold(own, Timestamp::max))
     }
 
     /// A finished upload without its file was being deleted when the process died.
@@ -462,6 +441,23 @@ impl Holds {
         Held::open(self, (guard, lock), current).map_err(|error| (error, None))
     }
 
+    /// Nobody is told that an upload expired before that is written down: so no clock revives it.
+    fn open_alive(
+        self: &Arc<Self>,
+        guard: UploadGuard,
+    ) -> Result<Held, (HoldError, Option<UploadGuard>)> {
+        let held = self.open_held(guard)?;
+        if held.record().phase() == Phase::Expired || !held.is_expired() {
+            return Ok(held);
+        }
+        let id = held.id().clone();
+        if let Err(error) = held.expire() {
+            // It is answered as expired all the same, and the sweep tries again.
+            tracing::error!(%id, %error, "could not write down that an upload expired");
+        }
+        Err((HoldError::Expired, None))
+    }
+
     fn create_held(
         self: &Arc<Self>,
         manifest: Manifest,
@@ -477,27 +473,25 @@ impl Holds {
             Ok(lock) => lock,
             Err(error) => return Err((error, Some(guard))),
         };
-        match self.clear_ground(&created) {
-            Ok(()) => {
-                self.meter.upload(Event::Begun);
-                Ok((Held::fresh(self, (guard, lock), created), Origin::Created))
-            }
-            Err(error) => Err((error, None)),
-        }
+        self.begin_held((guard, lock), created).map_err(|error| (error, None))
     }
 
-    /// An id that is derived from a key comes again, and a power loss may have taken its ledger and
-    /// left its bytes.
-    fn clear_ground(&self, created: &Versioned) -> Result<(), HoldError> {
-        let manifest = created.record.manifest();
-        if manifest.key.is_none() {
-            return Ok(());
+    fn begin_held(
+        self: &Arc<Self>,
+        locks: (UploadGuard, FileLock),
+        created: Versioned,
+    ) -> Result<(Held, Origin), HoldError> {
+        if !created.record.is_cleared() {
+            let current = self.state.load(&created.record.manifest().id)?;
+            if current.version != created.version {
+                // Another process was faster than the lock.
+                return Ok((Held::open(self, locks, current)?, Origin::Found));
+            }
         }
-        if self.state.load(&manifest.id)?.version != created.version {
-            // Another process was faster than the lock, and these are its bytes.
-            return Err(HoldError::Busy);
-        }
-        Ok(self.storage.remove_upload(&manifest.id)?)
+        let mut held = Held::fresh(self, locks, created);
+        held.all_or_doubt(Held::clear_ground)?;
+        self.meter.upload(Event::Begun);
+        Ok((held, Origin::Created))
     }
 
     /// The upload that has the id already, unless it is expired or its file lost: then it goes, and
@@ -543,7 +537,7 @@ impl Holds {
     /// that the prefix ends in, or one of their own.
     fn visible_tail(&self, current: &Versioned) -> Result<u64, HoldError> {
         let record = &*current.record;
-        if record.manifest().parts().is_some() {
+        if record.manifest().parts().is_some() || !record.is_cleared() {
             return Ok(0);
         }
         let id = &record.manifest().id;

@@ -19,6 +19,7 @@ use crate::{
 impl Held {
     /// Compares, repairs, and finds the tail.
     pub(super) fn reconcile(&mut self) -> Result<(), HoldError> {
+        self.clear_ground()?;
         if self.is_retiring()? {
             return self.retire();
         }
@@ -52,6 +53,18 @@ impl Held {
             self.commit([Fact::Verified { epoch }], Flush::Lazy)?;
         }
         self.promise_again()
+    }
+
+    /// An id that is derived from a key comes again, and what was there before may have left bytes:
+    /// a kill within a DELETE, or a power loss that took the ledger. They go before anything is
+    /// believed to be this upload's, and the fact behind that is lost with the power only together
+    /// with all that follows; whatever comes back then is verified.
+    pub(super) fn clear_ground(&mut self) -> Result<(), HoldError> {
+        if self.record().is_cleared() {
+            return Ok(());
+        }
+        self.storage().remove_upload(self.id())?;
+        self.commit_found([Fact::Cleared], Flush::Lazy)
     }
 
     /// Under [`Durability::Ack`] whatever is about to be told waits for the disk, also what a
@@ -400,6 +413,9 @@ impl Held {
 
 /// The longest run of bytes behind the prefix, of an upload with parts of these sizes.
 pub fn tail_among(record: &Record, parts: &BTreeMap<PartId, u64>) -> Option<Tail> {
+    if !record.is_cleared() {
+        return None;
+    }
     let chunk = record.chunks().first_missing();
     let behind = Tail::behind_prefix(record, u64::MAX).and_then(|mut tail| {
         tail.length = parts.get(&tail.part)?.checked_sub(tail.base)?;

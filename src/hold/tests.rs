@@ -8,7 +8,7 @@ use crate::{
     hold::{HoldError, Holds},
     ingest::{IngestError, MergeOutcome},
     lock::{Locks, Manner, NoFileLocks, ProcessLocks},
-    storage::Published,
+    storage::{Operation, Published},
     testing::{Bench, Medium, Setup, chunk, content, layout, len, part},
     upload::{Fact, FinalName, PartId, Phase, Timestamp, UploadId},
 };
@@ -404,5 +404,86 @@ async fn who_looks_never_sees_an_upload_without_the_bytes_that_a_deletion_took()
         let slow = Holds::new(state, storage, locks, clock, *bench.holds.options());
         let seen = slow.look(&id);
         assert!(matches!(seen, Err(HoldError::Unknown)), "{seen:?}");
+    }
+}
+
+// spec: STORE-80
+#[tokio::test]
+async fn killed_twice_no_byte_of_a_deleted_upload_comes_back() {
+    for medium in Medium::BOTH {
+        for sent in [3, 4, 11] {
+            let mut bench = Bench::build(medium, |_| {});
+            let other = content(14, 2);
+            bench.put(HASH, (3, &other[12..]), layout(4, LENGTH, 4)).await.unwrap();
+            let id = bench.id_of(HASH);
+            bench.push(&id, 0, &other[..sent]).await.unwrap();
+            bench.settle().await;
+            let manifest = bench.status(&id).await.record.manifest().clone();
+            // Within a DELETE, and right behind the new ledger.
+            bench.holds.state().forget(&id).unwrap();
+            bench.reopen().await;
+            bench.holds.state().create(manifest, Flush::Lazy).unwrap();
+            bench.reopen().await;
+            assert_eq!(bench.status(&id).await.offset.get(), 0, "to whoever only looks");
+            goes_on_at(&mut bench, &id, 0).await;
+        }
+    }
+}
+
+/// Deletes up to a point at which the name of the file is free.
+#[derive(Debug, Clone, Copy)]
+enum Deleted {
+    HalfWay,
+    Wholly,
+}
+
+// spec: STORE-81
+#[tokio::test]
+async fn a_download_that_meets_a_delete_gives_no_other_uploads_bytes() {
+    for medium in Medium::BOTH {
+        for deleted in [Deleted::HalfWay, Deleted::Wholly] {
+            let (bench, id) = sent(medium, 14, |_| {}).await;
+            let record = bench.status(&id).await.record;
+            // The first one is the look at its size.
+            bench.faults.hang(Operation::OpenFinished, 2);
+            let (ingest, own) = (bench.ingest.clone(), id.clone());
+            let download = tokio::spawn(async move { ingest.download(&own).await.map(drop) });
+            while bench.faults.hanging() == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            match deleted {
+                Deleted::HalfWay => bench.holds.withdraw_file(&record).unwrap(),
+                Deleted::Wholly => bench.holds.forget(&id).await.unwrap(),
+            }
+            let other = UploadId::parse(&"e".repeat(32)).unwrap();
+            bench.plant(&other, part(0), b"bytes of another");
+            let name = &record.finished().unwrap().name;
+            let published = bench.storage().publish(&other, part(0), name, Flush::Lazy);
+            assert_eq!(published.unwrap(), Published::Done);
+            bench.faults.release();
+            let gone = download.await.unwrap();
+            let unknown = matches!(gone, Err(IngestError::Hold(HoldError::Unknown)));
+            assert!(unknown, "{deleted:?}: {gone:?}");
+        }
+    }
+}
+
+// spec: STORE-81
+#[tokio::test]
+async fn a_delete_that_was_cut_off_behind_its_withdrawal_leaves_nothing_and_takes_nothing_else() {
+    for medium in Medium::BOTH {
+        let (mut bench, id) = sent(medium, 14, |_| {}).await;
+        let record = bench.status(&id).await.record;
+        let name = &record.finished().unwrap().name;
+        bench.holds.withdraw_file(&record).unwrap();
+        bench.reopen().await;
+        let other = UploadId::parse(&"e".repeat(32)).unwrap();
+        bench.plant(&other, part(0), b"bytes of another");
+        bench.storage().publish(&other, part(0), name, Flush::Lazy).unwrap();
+        bench.holds.remove_remains(&id).unwrap();
+        assert!(bench.parts(&id).is_empty());
+        assert!(matches!(bench.ingest.status(&id).await, Err(IngestError::Hold(_))));
+        let left = bench.storage().open_finished(name).unwrap().size().unwrap();
+        assert_eq!(left, 16, "the other's file");
     }
 }

@@ -47,6 +47,9 @@ impl Ingest {
                 }
                 Err(error) => return Err(HoldError::Io(error).into()),
             };
+            if !holds.is_still_named(&record)? {
+                return Err(HoldError::Unknown.into());
+            }
             let span = 0..finished.length.get();
             Ok(Download { record, finished, blob, span, block: FIRST_READ })
         })

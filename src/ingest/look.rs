@@ -96,8 +96,21 @@ impl Ingest {
 
     /// The upload as it looks, without taking anything from anyone.
     pub async fn status(self: &Arc<Self>, id: &UploadId) -> Result<View, IngestError> {
-        let (this, id) = (self.clone(), id.clone());
-        self.proven(move || this.look(id.clone())).await
+        let (this, own) = (self.clone(), id.clone());
+        let looked = self.proven(move || this.look(own.clone())).await;
+        if let Err(error) = &looked {
+            self.settle_end(id, error).await;
+        }
+        looked
+    }
+
+    /// Whoever is told that an upload expired is never told anything else: it ends, if that was not
+    /// written down yet.
+    async fn settle_end(self: &Arc<Self>, id: &UploadId, error: &IngestError) {
+        if matches!(error, IngestError::Hold(HoldError::Expired)) {
+            // Whoever has it already will do so.
+            let _ = self.holds.take(id, Manner::Asking).await;
+        }
     }
 
     /// The same, for the upload that an index client means.
@@ -112,14 +125,14 @@ impl Ingest {
         self.proven(move || this.look(this.find_for_chunk(&key)?.id)).await
     }
 
-    /// What a look gives. A finished file that a power loss may have taken bytes of is compared
-    /// with its digests first, once.
+    /// What a look gives. What a power loss may have taken bytes of is compared with its digests
+    /// first, once, by whoever takes it: nothing is told that would not be believed.
     async fn proven(
         self: &Arc<Self>,
         look: impl Fn() -> Result<View, IngestError> + Clone + Send + 'static,
     ) -> Result<View, IngestError> {
         let view = blocking::run(look.clone()).await?;
-        if !self.is_unproven(&view.record) {
+        if view.record.epoch() >= self.holds.options().epoch {
             return Ok(view);
         }
         drop(self.holds.take(&view.id, Manner::Asking).await?);
@@ -161,7 +174,11 @@ impl Ingest {
     /// Removes an upload, finished or not, with all its bytes.
     pub async fn terminate(self: &Arc<Self>, id: &UploadId) -> Result<(), IngestError> {
         self.prove(id).await?;
-        self.holds.forget(id).await?;
+        if let Err(error) = self.holds.forget(id).await {
+            let error = error.into();
+            self.settle_end(id, &error).await;
+            return Err(error);
+        }
         self.merger.upload_gone(id);
         Ok(())
     }

@@ -46,6 +46,20 @@ pub(super) struct Absorbing {
     pub(super) owed: u64,
 }
 
+/// Says that an upload is being absorbed until it is dropped, however that ends: an entry that
+/// stayed would keep it from ever being absorbed again, and hold up each of its answers.
+#[derive(Debug)]
+struct Entered {
+    merger: Arc<Merger>,
+    id: UploadId,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.merger.absorbing().remove(&self.id);
+    }
+}
+
 impl Merger {
     /// Absorbs what is contiguous, in the background.
     pub fn absorb_soon(self: &Arc<Self>, id: &UploadId) {
@@ -58,10 +72,10 @@ impl Merger {
             Entry::Occupied(_) => return,
             Entry::Vacant(vacant) => vacant.insert(Absorbing { progress: watch, owed: 0 }),
         };
+        let entered = Entered { merger: self.clone(), id: id.clone() };
         let (this, id) = (self.clone(), id.clone());
         self.tasks.spawn(async move {
-            if let Err(error) = this.absorb_prefix(&id, progress).await {
-                this.absorbing().remove(&id);
+            if let Err(error) = this.absorb_prefix(entered, progress).await {
                 tracing::debug!(%id, %error, "background absorb ended early");
             }
         });
@@ -92,18 +106,18 @@ impl Merger {
 
     async fn absorb_prefix(
         &self,
-        id: &UploadId,
+        entered: Entered,
         mut progress: watch::Sender<Progress>,
     ) -> Result<(), HoldError> {
         loop {
-            let mut held = self.holds.take(id, Manner::Patient).await?;
+            let mut held = self.holds.take(&entered.id, Manner::Patient).await?;
             let turn = move || (absorb_while_unwanted(&mut held, &progress), held, progress);
             let (step, held, back) = blocking::run(turn).await;
             progress = back;
             if step? == Step::NothingToAbsorb || self.tasks.is_closed() {
                 // Said while the upload is still held: whoever commits a chunk behind this starts
                 // the next round.
-                self.absorbing().remove(id);
+                drop(entered);
                 drop(held);
                 return Ok(());
             }

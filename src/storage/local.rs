@@ -283,7 +283,10 @@ impl Storage for LocalStorage {
                 continue;
             };
             let stale = Timestamp::from(metadata.modified()?) < before;
-            if stale && durable::remove_file(&entry.path())? {
+            if stale
+                && !LocalStaged::is_in_use(&entry.path())?
+                && durable::remove_file(&entry.path())?
+            {
                 swept += 1;
             }
         }

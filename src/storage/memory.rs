@@ -32,15 +32,11 @@ impl MemoryStorage {
     fn blob(&self, file: &Arc<File>, access: Access) -> MemoryBlob {
         MemoryBlob { file: Arc::clone(file), shelves: Arc::clone(&self.0), access }
     }
-
-    fn new_file(&self) -> Arc<File> {
-        Arc::new(File(RwLock::new(Written { bytes: Vec::new(), at: (self.0.now)() })))
-    }
 }
 
 impl Storage for MemoryStorage {
     fn stage(&self) -> io::Result<Box<dyn Staged>> {
-        let file = self.new_file();
+        let file: Arc<File> = Arc::default();
         let mut content = self.content();
         content.tokens = content.tokens.wrapping_add(1);
         let token = content.tokens.to_string();
@@ -66,7 +62,7 @@ impl Storage for MemoryStorage {
     }
 
     fn create_part(&self, id: &UploadId, part: PartId, _flush: Flush) -> io::Result<Box<dyn Blob>> {
-        let file = self.new_file();
+        let file: Arc<File> = Arc::default();
         let now = (self.0.now)();
         let mut content = self.content();
         if content.part(id, part).is_ok() {
@@ -183,10 +179,9 @@ impl Storage for MemoryStorage {
         Ok(found.map(|(id, f)| StoredUpload { id: id.clone(), changed: f.changed }).collect())
     }
 
-    fn sweep_staging(&self, before: Timestamp) -> io::Result<usize> {
-        let mut content = self.content();
-        let stale = content.staged.extract_if(|_, file| file.written_at() < before);
-        Ok(stale.count())
+    /// What is staged is worked on, or gone: it does not outlive its process.
+    fn sweep_staging(&self, _before: Timestamp) -> io::Result<usize> {
+        Ok(0)
     }
 }
 
@@ -241,21 +236,13 @@ impl Folder {
 }
 
 /// Bytes with any number of names and handles.
-struct File(RwLock<Written>);
-
-struct Written {
-    bytes: Vec<u8>,
-    at: Timestamp,
-}
+#[derive(Default)]
+struct File(RwLock<Vec<u8>>);
 
 impl File {
     fn size(&self) -> u64 {
         let written = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        u64::try_from(written.bytes.len()).expect("no machine has more than 2^64 bytes")
-    }
-
-    fn written_at(&self) -> Timestamp {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).at
+        u64::try_from(written.len()).expect("no machine has more than 2^64 bytes")
     }
 }
 
@@ -283,11 +270,7 @@ impl MemoryBlob {
         if self.access == Access::Read {
             return Err(ErrorKind::PermissionDenied.into());
         }
-        let now = (self.shelves.now)();
-        let mut written = self.file.0.write().unwrap_or_else(PoisonError::into_inner);
-        change(&mut written.bytes)?;
-        written.at = now;
-        Ok(())
+        change(&mut self.file.0.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -298,7 +281,7 @@ impl Blob for MemoryBlob {
 
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
         let written = self.file.0.read().unwrap_or_else(PoisonError::into_inner);
-        let found = range(at, buffer.len()).and_then(|range| written.bytes.get(range));
+        let found = range(at, buffer.len()).and_then(|range| written.get(range));
         buffer.copy_from_slice(found.ok_or(ErrorKind::UnexpectedEof)?);
         Ok(())
     }

@@ -179,6 +179,7 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// The uploads that have a folder. Foreign files and folders are passed over.
     fn uploads(&self) -> io::Result<Vec<StoredUpload>>;
 
-    /// Removes staged files that nobody wrote to since `before`; says how many. Foreign files stay.
+    /// Removes staged files that nobody works on and nobody wrote to since `before`; says how many.
+    /// Foreign files stay.
     fn sweep_staging(&self, before: Timestamp) -> io::Result<usize>;
 }

@@ -22,22 +22,22 @@ use crate::{
     },
 };
 
-const HASH: &str = "00112233445566778899aabbccddeeff";
+pub(super) const HASH: &str = "00112233445566778899aabbccddeeff";
 /// The bytes of a file: three chunks of four, and two bytes.
-const LENGTH: usize = 14;
+pub(super) const LENGTH: usize = 14;
 
-fn bytes() -> Vec<u8> {
+pub(super) fn bytes() -> Vec<u8> {
     content(LENGTH, 1)
 }
 
-fn chunk_of(bytes: &[u8], index: u64) -> &[u8] {
+pub(super) fn chunk_of(bytes: &[u8], index: u64) -> &[u8] {
     let at = usize::try_from(index).unwrap() * 4;
     &bytes[at..(at + 4).min(bytes.len())]
 }
 
 /// What a story leaves to be completed.
 #[derive(Debug, Clone)]
-enum Work {
+pub(super) enum Work {
     /// Goes on from the offset that it is told.
     Offset(UploadId, Vec<u8>),
     /// The same, and it never is a file by itself.
@@ -51,13 +51,13 @@ enum Work {
 }
 
 /// A server that writes down its steps.
-struct Scene {
-    house: House,
-    trace: Trace,
+pub(super) struct Scene {
+    pub(super) house: House,
+    pub(super) trace: Trace,
 }
 
 impl Scene {
-    fn new(setup: &Setup, clock: &ManualClock) -> Self {
+    pub(super) fn new(setup: &Setup, clock: &ManualClock) -> Self {
         let (trace, now) = (Trace::default(), clock.clone());
         let storage = MemoryStorage::new(move || now.now());
         let storage = Arc::new(TraceStorage::new(storage, trace.clone()));
@@ -67,7 +67,7 @@ impl Scene {
         Self { house, trace }
     }
 
-    async fn push(&self, id: &UploadId, offset: usize, bytes: &[u8]) {
+    pub(super) async fn push(&self, id: &UploadId, offset: usize, bytes: &[u8]) {
         let script = Script::of(bytes);
         let at = u64::try_from(offset).unwrap();
         let appended = self.house.append(id, at, script).await.unwrap();
@@ -80,7 +80,7 @@ impl Scene {
         self.house.settle().await;
     }
 
-    async fn put(&self, index: u64, bytes: &[u8]) {
+    pub(super) async fn put(&self, index: u64, bytes: &[u8]) {
         self.house.put(HASH, (index, bytes), layout(4, 14, 4)).await.unwrap();
         let id = self.house.id_of(HASH);
         self.trace.told(Told::Chunk { id, index, digest: Sha256Digest::of(bytes) });
@@ -237,7 +237,7 @@ impl Story {
 
 /// What kind of end a server met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Death {
+pub(super) enum Death {
     /// Of the process.
     Process,
     /// Of the machine.
@@ -245,13 +245,13 @@ enum Death {
 }
 
 /// A server on what is left.
-struct Aftermath<'a> {
-    house: House,
-    told: Vec<Told>,
+pub(super) struct Aftermath<'a> {
+    pub(super) house: House,
+    pub(super) told: Vec<Told>,
     /// What the story tells later, which may be true already.
-    later: &'a [Step],
-    death: Death,
-    durability: Durability,
+    pub(super) later: &'a [Step],
+    pub(super) death: Death,
+    pub(super) durability: Durability,
 }
 
 impl Aftermath<'_> {
@@ -271,10 +271,12 @@ impl Aftermath<'_> {
         self.death == Death::Machine && self.durability == Durability::None
     }
 
-    async fn look(&self, id: &UploadId) -> Result<Option<View>, String> {
+    pub(super) async fn look(&self, id: &UploadId) -> Result<Option<View>, String> {
         match self.house.ingest.status(id).await {
             Ok(view) => Ok(Some(view)),
             Err(IngestError::Hold(HoldError::Unknown)) => Ok(None),
+            // A file whose DELETE was cut off behind its withdrawal.
+            Err(IngestError::Hold(HoldError::Expired)) if self.is_given_up(id) => Ok(None),
             // Nothing was promised; what cannot be proven is not served.
             Err(IngestError::Hold(HoldError::Damaged(_))) if self.may_be_lost() => Ok(None),
             Err(error) => Err(format!("status: {error}")),
@@ -282,7 +284,7 @@ impl Aftermath<'_> {
     }
 
     /// Everything that binds is still true.
-    async fn promises_hold(&self) -> Result<(), String> {
+    pub(super) async fn promises_hold(&self) -> Result<(), String> {
         let gone: BTreeSet<_> = self.all_told().filter_map(deleted).collect();
         for told in self.told.iter().filter(|told| self.binds(told)) {
             match told {
@@ -309,6 +311,11 @@ impl Aftermath<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Is it deleted sooner or later?
+    fn is_given_up(&self, id: &UploadId) -> bool {
+        self.all_told().filter_map(deleted).any(|given_up| given_up == *id)
     }
 
     fn all_told(&self) -> impl Iterator<Item = &Told> {
@@ -350,7 +357,7 @@ impl Aftermath<'_> {
     }
 
     /// What is left can be brought to its end, and then has the right bytes.
-    async fn completes(&self, work: &[Work]) -> Result<(), String> {
+    pub(super) async fn completes(&self, work: &[Work]) -> Result<(), String> {
         let mut lost_part = false;
         for work in work {
             match work {
@@ -419,7 +426,7 @@ impl Aftermath<'_> {
 
     async fn delete(&self, id: &UploadId) -> Result<(), String> {
         match self.house.ingest.terminate(id).await {
-            Ok(()) | Err(IngestError::Hold(HoldError::Unknown)) => {}
+            Ok(()) | Err(IngestError::Hold(HoldError::Unknown | HoldError::Expired)) => {}
             Err(error) => return Err(format!("DELETE: {error}")),
         }
         ensure(self.look(id).await?.is_none(), "deleted, and there")
@@ -445,7 +452,7 @@ fn ensure(holds: bool, what: &str) -> Result<(), String> {
 
 /// `PITON_CRASH_POINTS=all` asks for the long run.
 #[allow(clippy::disallowed_methods, reason = "who runs the tests says how long they may take")]
-fn span() -> Span {
+pub(super) fn span() -> Span {
     let all = std::env::var("PITON_CRASH_POINTS").is_ok_and(|wanted| wanted == "all");
     if all { Span::Long } else { Span::Short }
 }
@@ -499,7 +506,7 @@ async fn survives(story: Story, durability: Durability) -> Count {
 }
 
 /// A process that dies takes nothing with it.
-fn deaths(loss: &Loss) -> Vec<Death> {
+pub(super) fn deaths(loss: &Loss) -> Vec<Death> {
     if loss.steps.is_empty() { vec![Death::Process, Death::Machine] } else { vec![Death::Machine] }
 }
 

@@ -4,6 +4,7 @@
 mod crash_points;
 mod interleaved;
 mod script;
+mod second_lives;
 mod state;
 mod trace;
 

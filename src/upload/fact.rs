@@ -104,6 +104,9 @@ pub enum Fact {
         /// The raw composite digest; absent under `--chunk-digest none`.
         composite: Option<Sha256Digest>,
     },
+    /// What an earlier upload of the same id had left is gone: whatever is found from now on is
+    /// this one's.
+    Cleared,
     /// The deadline passed; the bytes are gone.
     Expired,
     /// The stored facts or bytes contradict each other; nothing can be added.

@@ -37,6 +37,6 @@ pub use name::{
 };
 pub use part::PartId;
 pub use phase::{IllegalMove, Phase, PhaseEvent};
-pub use record::{Finished, JOINED_CHUNKS_MAX, LawError, Pending, Record};
+pub use record::{CLOCK_ERROR, Finished, JOINED_CHUNKS_MAX, LawError, Pending, Record};
 pub use time::Timestamp;
 pub use units::{ChunkCount, ChunkIndex, ChunkSize, Length, Offset, OutOfRange};

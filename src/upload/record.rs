@@ -1,6 +1,6 @@
 //! An upload as its ledger tells it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     chunk_table::{ChunkTable, SealedChunk},
@@ -18,6 +18,9 @@ use super::{
 
 /// Chunks of a final upload at most, since one fact makes them all: 128 TiB in chunks of 8 MiB.
 pub const JOINED_CHUNKS_MAX: u64 = 1 << 24;
+
+/// A moment that lies further ahead was never true: the clock was wrong when it was written down.
+pub const CLOCK_ERROR: Duration = Duration::from_hours(24);
 
 /// The finished file of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +92,7 @@ pub struct Record {
     chunks: ChunkTable,
     phase: Phase,
     last_activity: Timestamp,
+    cleared: bool,
     epoch: u64,
     tail: Option<(ChunkIndex, u64, Sha256Digest)>,
     pending: Option<Pending>,
@@ -117,6 +121,8 @@ impl Record {
             epoch: manifest.epoch,
             chunks: ChunkTable::default(),
             phase: Phase::Receiving,
+            // A random id never comes again.
+            cleared: manifest.key.is_none(),
             tail: None,
             pending: None,
             promised: false,
@@ -150,6 +156,12 @@ impl Record {
     /// When bytes last arrived.
     pub const fn last_activity(&self) -> Timestamp {
         self.last_activity
+    }
+
+    /// Are all bytes that are found its own? Not yet where its id is derived from a key, and an
+    /// earlier upload of that key may have left some.
+    pub const fn is_cleared(&self) -> bool {
+        self.cleared
     }
 
     /// The trust epoch that its bytes have been verified for.
@@ -267,6 +279,7 @@ impl Record {
                 self.touch(stamped.at);
             }
             Fact::Touched => self.touch(stamped.at),
+            Fact::Cleared => self.cleared = true,
             Fact::Length(length) => self.declare(*length)?,
             Fact::Pending { offset } => {
                 self.ensure_settled()?;
@@ -395,8 +408,12 @@ impl Record {
         Ok(())
     }
 
+    /// Activity goes on, unless what was written down lies so far ahead that the clock was wrong.
     fn touch(&mut self, at: Timestamp) {
-        self.last_activity = self.last_activity.max(at);
+        let wrong = self.last_activity.since(at) > CLOCK_ERROR;
+        self.last_activity = if wrong { at } else { self.last_activity.max(at) };
+        // No bytes are taken on ground that is not clear.
+        self.cleared = true;
     }
 }
 

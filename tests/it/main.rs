@@ -18,6 +18,7 @@
 
 mod chunks;
 mod client;
+mod clock_steps;
 mod digest;
 mod disk;
 mod h2;

@@ -31,6 +31,8 @@ pub struct Server {
     scheme: String,
     folder: Arc<TempDir>,
     args: Vec<String>,
+    /// Variables of its environment.
+    env: Vec<(String, String)>,
     log: Arc<Mutex<String>>,
 }
 
@@ -47,20 +49,28 @@ impl Server {
 
     /// The same on the disk of another folder, which outlives it.
     pub fn within(place: &Path, args: &[&str]) -> Self {
+        Self::in_environment(place, args, &[])
+    }
+
+    /// The same with these variables in its environment.
+    pub fn in_environment(place: &Path, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        let env: Vec<_> = env.iter().map(owned).collect();
         let folder = Arc::new(tempfile::tempdir_in(place).unwrap());
         let mut all = vec!["--chunk-size=64KiB".to_owned()];
         all.retain(|_| !args.iter().any(|arg| arg.starts_with("--chunk-size")));
         all.extend(args.iter().map(|&arg| arg.to_owned()));
         let log = Arc::default();
-        let (child, scheme, address) = spawn(&folder.path().join("data"), &all, &log);
-        Self { child, address, scheme, folder, args: all, log }
+        let (child, scheme, address) = spawn(&folder.path().join("data"), (&all, &env), &log);
+        Self { child, address, scheme, folder, args: all, env, log }
     }
 
     /// Another process with the same options, on the same data folder.
     pub fn beside(&self) -> Self {
         let (folder, args, log) = (Arc::clone(&self.folder), self.args.clone(), Arc::default());
-        let (child, scheme, address) = spawn(&self.data(), &args, &log);
-        Self { child, address, scheme, folder, args, log }
+        let env = self.env.clone();
+        let (child, scheme, address) = spawn(&self.data(), (&args, &env), &log);
+        Self { child, address, scheme, folder, args, env, log }
     }
 
     /// No file can grow any more, as on a full disk. The limit is the process's own, which answers
@@ -227,7 +237,7 @@ impl Server {
 
     /// Starts it again on the same folder, once it has ended.
     pub fn start_again(&mut self) {
-        let (child, _, address) = spawn(&self.data(), &self.args, &self.log);
+        let (child, _, address) = spawn(&self.data(), (&self.args, &self.env), &self.log);
         self.child = child;
         self.address = address;
     }
@@ -254,7 +264,11 @@ pub fn run(args: &[&str]) -> (ExitStatus, String) {
     (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-fn spawn(data: &Path, args: &[String], log: &Arc<Mutex<String>>) -> (Child, String, SocketAddr) {
+fn spawn(
+    data: &Path,
+    (args, env): (&[String], &[(String, String)]),
+    log: &Arc<Mutex<String>>,
+) -> (Child, String, SocketAddr) {
     // Who ignores the signal sees the error of a write beyond the limit of `fill_disk`.
     let mut child = Command::new("/bin/sh")
         .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_piton")])
@@ -262,6 +276,7 @@ fn spawn(data: &Path, args: &[String], log: &Arc<Mutex<String>>) -> (Child, Stri
         .arg("--data-dir")
         .arg(data)
         .args(args)
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -112,10 +112,9 @@ fn past_the_deadline_it_is_gone_before_any_sweep() {
         thread::sleep(Duration::from_millis(5));
     }
     let url = Upload::hello(&server).url;
-    let stored = server.uploads();
     thread::sleep(Duration::from_millis(250));
     is_gone(&server, &url);
-    assert_eq!(server.uploads(), stored);
+    assert!(server.uploads().is_empty(), "whoever is told so ends it");
     server.restart();
     is_gone(&server, &url);
 }

@@ -364,7 +364,9 @@ async fn an_open_bracket_is_taken_back_by_whoever_comes_next() {
             bench.ledgers.clear();
             bench.faults.clear();
             bench.reopen_with(|own| own.epoch += u64::from(power_loss)).await;
-            assert_eq!(seen(&bench, &id).await, before, "{what}");
+            if !power_loss {
+                assert_eq!(seen(&bench, &id).await, before, "{what}");
+            }
             // Only what was promised to be on the disk is believed after a power loss.
             let promised = !power_loss || setup.durability == Durability::Ack;
             let hashed = setup.hashing == Hashing::Sha256 || promised;

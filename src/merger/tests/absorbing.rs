@@ -213,3 +213,24 @@ async fn each_one_who_waits_has_two_chunks_absorbed() {
     sender.send_modify(|progress| progress.chunks = 4);
     assert!(time::timeout(soon, &mut second).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_panic_while_absorbing_keeps_no_later_chunk_from_being_absorbed() {
+    let bench = File::bench(Medium::Memory, |_| {});
+    let file = File { size: 30, chunk: 8 };
+    for index in [2, 1] {
+        file.put(&bench, index).await.unwrap();
+    }
+    bench.settle().await;
+    bench.faults.panic(Operation::OpenPart, 1);
+    file.put(&bench, 0).await.unwrap();
+    bench.settle().await;
+    let id = bench.id_of(HASH);
+    assert!(bench.parts(&id).len() > 1, "nothing was absorbed: {:?}", bench.parts(&id));
+    assert!(bench.merger.absorbing().is_empty());
+    file.put(&bench, 3).await.unwrap();
+    bench.settle().await;
+    assert_eq!(bench.parts(&id), [("0.part".to_owned(), 30)]);
+    bench.merge(&id).await.unwrap();
+    assert_eq!(bench.download(&id).await, content(30, 1));
+}

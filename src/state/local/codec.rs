@@ -49,6 +49,7 @@ mod kind {
     pub(super) const CORRUPT: u8 = 14;
     pub(super) const TEXT: u8 = 15;
     pub(super) const REJECTED: u8 = 16;
+    pub(super) const CLEARED: u8 = 17;
     pub(super) const PROMISED: u8 = 18;
     pub(super) const JOINED: u8 = 19;
     pub(super) const DIGESTED: u8 = 20;
@@ -247,6 +248,7 @@ fn frames_of(stamped: &Stamped) -> Vec<Frame> {
         Fact::Finished { length, composite } => {
             new(kind::FINISHED).numbers(length.get(), 0).digest(composite.as_ref())
         }
+        Fact::Cleared => new(kind::CLEARED),
         Fact::Expired => new(kind::EXPIRED),
         Fact::Corrupt => new(kind::CORRUPT),
     };
@@ -314,6 +316,7 @@ impl Frame {
             kind::FINISHED => {
                 Fact::Finished { length: Length::new(self.a)?, composite: self.stored_digest() }
             }
+            kind::CLEARED => Fact::Cleared,
             kind::EXPIRED => Fact::Expired,
             kind::CORRUPT => Fact::Corrupt,
             newer => return Err(CodecError::Newer(newer)),

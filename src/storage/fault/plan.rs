@@ -126,6 +126,11 @@ impl Faults {
         self.add(Some(operation), Calls::From(nth), Effect::Hang);
     }
 
+    /// The `nth` call from now on panics, and only that one.
+    pub fn panic(&self, operation: Operation, nth: u64) {
+        self.add(Some(operation), Calls::Only(nth), Effect::Panic);
+    }
+
     /// From now on blobs share whole blocks of so many bytes, as some file systems can; what that
     /// saves is only believed. Not a fault: it is not forgotten with them.
     pub fn share_blocks(&self, bytes: NonZeroU64) {
@@ -190,6 +195,10 @@ impl Faults {
             Some(Effect::Hang) => {
                 self.wait(plan);
                 Ok(())
+            }
+            Some(Effect::Panic) => {
+                drop(plan);
+                panic!("{operation:?} was to panic")
             }
         }
     }
@@ -281,4 +290,5 @@ enum Effect {
     Fail(Failure),
     Cut(Failure),
     Hang,
+    Panic,
 }

@@ -1,7 +1,7 @@
 //! One file: read and written at positions, so that no two users share a cursor.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{self, ErrorKind},
     num::NonZeroU64,
     ops::Range,
@@ -128,6 +128,9 @@ fn shares_blocks(file: &File) -> bool {
 }
 
 /// A file in `tmp/`. Its name goes when it is dropped; once adopted, the name is gone already.
+///
+/// Its flock says that somebody works on it, however long ago the last byte was written: the bytes
+/// of a file that is shared are hashed for hours. The kernel drops it when the process dies.
 #[derive(Debug)]
 pub(super) struct LocalStaged {
     file: LocalFile,
@@ -138,7 +141,19 @@ pub(super) struct LocalStaged {
 impl LocalStaged {
     /// A new empty file at `path`, known by `token`.
     pub(super) fn create(path: PathBuf, token: String) -> io::Result<Self> {
-        Ok(Self { file: LocalFile::create(&path)?, path, token })
+        let file = LocalFile::create(&path)?;
+        // Where there are no locks, its age has to do.
+        let _ = file.0.try_lock();
+        Ok(Self { file, path, token })
+    }
+
+    /// Does somebody work on the staged file at `path`?
+    pub(super) fn is_in_use(path: &Path) -> io::Result<bool> {
+        match LocalFile::open_to_read(path) {
+            Ok(file) => Ok(matches!(file.0.try_lock(), Err(TryLockError::WouldBlock))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -173,9 +173,9 @@ fn foreign_files_are_passed_over_and_stay() {
 fn the_sweep_takes_old_tokens_and_nothing_else() {
     let (folder, storage) = fresh();
     let staging = folder.path().join("tmp");
-    let (old, young) = (storage.stage().unwrap(), storage.stage().unwrap());
-    let foreign = "f".repeat(31);
-    for name in [old.token(), "notes", &foreign] {
+    let (used, young) = (storage.stage().unwrap(), storage.stage().unwrap());
+    let (foreign, old) = ("f".repeat(31), "a".repeat(32));
+    for name in [old.as_str(), used.token(), "notes", &foreign] {
         let file = fs::File::create(staging.join(name)).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000)).unwrap();
     }
@@ -183,9 +183,25 @@ fn the_sweep_takes_old_tokens_and_nothing_else() {
 
     assert_eq!(storage.sweep_staging(Timestamp::from_millis(1_000_000)).unwrap(), 0);
     assert_eq!(storage.sweep_staging(Timestamp::from_millis(1_000_001)).unwrap(), 1);
-    let mut left = ["0".repeat(32), foreign, "notes".to_owned(), young.token().to_owned()];
+    let worked_on = [&used, &young].map(|staged| staged.token().to_owned());
+    let mut left = vec!["0".repeat(32), foreign, "notes".to_owned()];
+    left.extend(worked_on);
     left.sort();
     assert_eq!(names(&staging), left);
+}
+
+#[test]
+fn a_staged_file_that_somebody_works_on_is_not_swept_however_old() {
+    let (folder, storage) = fresh();
+    let staged = storage.stage().unwrap();
+    staged.write_at(b"hello", 0).unwrap();
+    let path = folder.path().join("tmp").join(staged.token());
+    fs::File::open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    // As another process that sweeps.
+    let other = LocalStorage::open(folder.path()).unwrap();
+    assert_eq!(other.sweep_staging(Timestamp::from_millis(1)).unwrap(), 0);
+    storage.adopt(staged, &id(1), part(0), Flush::Durable).unwrap();
+    assert_eq!(content(storage.open_part(&id(1), part(0)).unwrap().as_ref()), b"hello");
 }
 
 #[test]

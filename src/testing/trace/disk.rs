@@ -43,6 +43,19 @@ impl TraceStorage {
         Self { inner, trace, files: AtomicUsize::new(0), names: Mutex::default() }
     }
 
+    /// On what an earlier life left, all of whose steps are in `trace`.
+    pub(crate) fn resumed(
+        inner: MemoryStorage,
+        trace: Trace,
+        parts: impl IntoIterator<Item = ((UploadId, PartId), FileNumber)>,
+    ) -> Self {
+        let parts: HashMap<_, _> = parts.into_iter().collect();
+        // Numbers that no file of that life has had.
+        let files = AtomicUsize::new(trace.steps().len());
+        let names = Mutex::new(Names { parts, ..Names::default() });
+        Self { inner, trace, files, names }
+    }
+
     fn new_file(&self) -> FileNumber {
         self.files.fetch_add(1, Ordering::Relaxed)
     }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 pub(crate) use self::{
     disk::{TraceState, TraceStorage},
-    survival::{Loss, Remains, Span, losses},
+    survival::{Loss, Remains, Span, kept, losses, losses_since},
 };
 use crate::upload::{FinalName, Manifest, PartId, Sha256Digest, Stamped, UploadId};
 
@@ -89,6 +89,11 @@ pub(crate) struct Trace(Arc<Mutex<Vec<Step>>>);
 impl Trace {
     fn add(&self, step: Step) {
         self.0.lock().unwrap().push(step);
+    }
+
+    /// What was done in an earlier life.
+    pub(crate) fn behind(steps: Vec<Step>) -> Self {
+        Self(Arc::new(Mutex::new(steps)))
     }
 
     /// A client has been told something.

@@ -41,7 +41,13 @@ pub(crate) struct Loss {
 /// What a power loss behind `steps` can take: those that no later flush has put on the disk. The
 /// death of the process alone takes none, the first of these.
 pub(crate) fn losses(steps: &[Step], span: Span) -> Vec<Loss> {
-    let doubtful: Vec<usize> = (0..steps.len()).filter(|at| is_doubtful(steps, *at)).collect();
+    losses_since(steps, 0, span)
+}
+
+/// The same, where an earlier power loss took what it could of the first `settled` steps.
+pub(crate) fn losses_since(steps: &[Step], settled: usize, span: Span) -> Vec<Loss> {
+    let all = settled..steps.len();
+    let doubtful: Vec<usize> = all.filter(|at| is_doubtful(steps, *at)).collect();
     let mut found = BTreeSet::from([Loss::default()]);
     let mut add = |steps: BTreeSet<usize>, zeros: bool| _ = found.insert(Loss { steps, zeros });
     let exhaustive = if span == Span::Long { EXHAUSTIVE_LONG } else { EXHAUSTIVE };
@@ -70,6 +76,29 @@ pub(crate) fn losses(steps: &[Step], span: Span) -> Vec<Loss> {
     }
     add(all, true);
     found.into_iter().collect()
+}
+
+/// The steps that a crash leaves, as if nothing else had been.
+pub(crate) fn kept(steps: &[Step], loss: &Loss) -> Vec<Step> {
+    let mut torn: BTreeSet<&UploadId> = BTreeSet::new();
+    let mut kept = Vec::new();
+    for (at, step) in steps.iter().enumerate() {
+        match (loss.steps.contains(&at), step) {
+            (true, Step::Write { file, at, bytes }) if loss.zeros => {
+                kept.push(Step::Write { file: *file, at: *at, bytes: vec![0; bytes.len()] });
+            }
+            (true, Step::Facts { id, .. }) => _ = torn.insert(id),
+            (false, Step::Facts { id, .. }) if torn.contains(id) => {}
+            (false, step) => {
+                if let Step::Ledger { manifest } = step {
+                    torn.remove(&manifest.id);
+                }
+                kept.push(step.clone());
+            }
+            (true, _) => {}
+        }
+    }
+    kept
 }
 
 fn chosen(doubtful: &[usize], choice: u64) -> BTreeSet<usize> {
@@ -116,6 +145,8 @@ pub(crate) struct Remains {
     pub(crate) storage: MemoryStorage,
     /// What clients had been told before it.
     pub(crate) told: Vec<Told>,
+    /// Which part is which file.
+    pub(crate) parts: BTreeMap<(UploadId, PartId), FileNumber>,
 }
 
 /// Files and names while they are put together.
@@ -148,7 +179,7 @@ impl Remains {
         let now = clock.clone();
         let storage = MemoryStorage::new(move || now.now());
         medium.fill(&storage);
-        Self { state, storage, told: medium.told }
+        Self { state, storage, told: medium.told, parts: medium.parts }
     }
 }
 

@@ -65,6 +65,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         Just(Fact::MergeAbandoned),
         (length(), option::of(digest()))
             .prop_map(|(length, composite)| Fact::Finished { length, composite }),
+        Just(Fact::Cleared),
         Just(Fact::Expired),
         Just(Fact::Corrupt),
     ]

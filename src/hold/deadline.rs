@@ -1,0 +1,58 @@
+//! When an upload's time is over.
+
+use std::time::Duration;
+
+use super::Holds;
+use crate::upload::{Phase, Record, Timestamp};
+
+/// How long what was over when the process started is kept at least, so that whoever could not
+/// reach it comes back in time, and a clock that was wrong at the start is put right.
+const GRACE: Duration = Duration::from_hours(1);
+
+impl Holds {
+    /// When a time is over that began at `begun`. What was over at the start has a while left.
+    pub fn end(&self, begun: Timestamp, time: Duration) -> Timestamp {
+        let end = self.clock.end(begun, time);
+        if end > self.started { end } else { self.started.plus(time.min(GRACE)) }
+    }
+
+    /// When an unfinished upload expires that was last active at `at`.
+    pub fn deadline(&self, at: Timestamp) -> Timestamp {
+        self.end(at, self.options.expire_after)
+    }
+
+    /// How coarsely activity is written down: expiry comes later by that much, never earlier.
+    pub fn touch_grain(&self) -> Duration {
+        (self.options.expire_after / 8).min(Duration::from_secs(1))
+    }
+
+    /// Has the deadline passed, of an unfinished upload that nobody brings bytes, or of a finished
+    /// file, swept or not?
+    pub(super) fn has_expired(&self, record: &Record) -> bool {
+        let now = self.now();
+        match (record.phase(), record.finished()) {
+            (Phase::Expired, _) => true,
+            (Phase::Finished, Some(file)) => {
+                self.options.keep_finished.is_some_and(|keep| self.end(file.at, keep) <= now)
+            }
+            (phase, _) => {
+                let passed = |deadline: Timestamp| deadline.plus(self.touch_grain()) <= now;
+                phase.takes_bytes()
+                    && passed(self.deadline(record.last_activity()))
+                    && passed(self.deadline_of(record))
+                    && !self.attended.has(&record.manifest().id)
+            }
+        }
+    }
+
+    /// When an unfinished upload expires: a final one that waits not before the last of its parts
+    /// that somebody brings bytes. Blocks.
+    pub(super) fn deadline_of(&self, record: &Record) -> Timestamp {
+        let own = record.last_activity();
+        let waits = record.phase() == Phase::Receiving;
+        let parts = record.manifest().parts().filter(|_| waits);
+        let parts = parts.map(|parts| &*parts.ids).unwrap_or_default().iter();
+        let active = parts.filter_map(|id| self.state.load(id).ok());
+        self.deadline(active.map(|part| part.record.last_activity()).fold(own, Timestamp::max))
+    }
+}
