@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     durable::{Durability, Flush},
-    storage::StoredPart,
+    storage::{Blob, StoredPart},
     upload::{
         ChunkIndex, Fact, FinalName, Finished, Length, PROVEN, PartId, Phase, Record, Sha256Digest,
     },
@@ -78,9 +78,16 @@ impl Held {
         let blob = self.storage().open_part(self.id(), part)?;
         let Err(error) = blob.sync() else { return Ok(()) };
         if let Some(tail) = self.tail.as_ref().filter(|tail| tail.part == part) {
-            blob.truncate(tail.base)?;
+            self.cut_unsure(tail, &*blob)?;
         }
         Err(error.into())
+    }
+
+    /// After a failed fsync: what an earlier one brought to the disk is there all the same, and was
+    /// promised; the rest of a tail is not.
+    pub(super) fn cut_unsure(&self, tail: &Tail, blob: &dyn Blob) -> Result<(), HoldError> {
+        let kept = self.promised_bytes(tail.chunk, tail.part)?;
+        Ok(blob.truncate(tail.base.saturating_add(kept))?)
     }
 
     /// Writes down that the file is visible, and where a finish waits for the disk, that no power
