@@ -60,7 +60,11 @@ impl Held {
         if self.durability() != Durability::Ack {
             return Ok(());
         }
-        for part in self.part_sizes()?.into_keys() {
+        let parts = self.part_sizes()?;
+        if !parts.is_empty() {
+            self.storage().sync_parts(self.id(), Flush::Durable)?;
+        }
+        for part in parts.into_keys() {
             self.flush_found(part)?;
         }
         let Some(tail) = &self.tail else { return self.commit_found([], Flush::Durable) };

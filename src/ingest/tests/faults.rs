@@ -400,6 +400,22 @@ async fn under_ack_a_failed_flush_keeps_what_earlier_answers_promised() {
     }
 }
 
+/// A process that died behind the rename of a part had not flushed its name yet.
+#[tokio::test]
+async fn under_ack_the_name_of_a_part_that_is_found_is_flushed_before_it_is_told() {
+    let mut bench = Bench::memory_with(|setup| setup.durability = Durability::Ack);
+    let bytes = content(LENGTH, 1);
+    let id = bench.create(Some(14)).await;
+    bench.plant(&id, crate::testing::part(0), &bytes[..6]);
+    bench.reopen().await;
+    bench.faults.clear();
+    bench.faults.fail(Operation::SyncParts, 1, Failure::Device);
+    let refused = bench.ingest.head(&id).await;
+    assert!(matches!(refused, Err(IngestError::Hold(HoldError::Busy))), "{refused:?}");
+    assert_eq!(bench.head(&id).await, 6);
+    assert_eq!(bench.faults.calls(Operation::SyncParts), 2);
+}
+
 #[tokio::test]
 async fn under_complete_a_failed_flush_asks_for_everything_again() {
     for medium in Medium::BOTH {
