@@ -56,5 +56,14 @@ fn check_segment(segment: &str) -> Result<(), String> {
 }
 
 /// First segments of the routes beside the base path.
-const RESERVED: [&str; 8] =
-    ["upload", "merge", "healthz", "metrics", "piton.js", "piton.d.ts", "page.js", "page.css"];
+const RESERVED: [&str; 9] = [
+    "upload",
+    "merge",
+    "healthz",
+    "readyz",
+    "metrics",
+    "piton.js",
+    "piton.d.ts",
+    "page.js",
+    "page.css",
+];
