@@ -27,6 +27,7 @@ mod rounds;
 mod secure;
 mod server;
 mod session;
+mod strace;
 mod tus;
 
 mod chunk_flow;
@@ -40,6 +41,7 @@ mod cors;
 mod crash;
 mod crash_concat;
 mod cross;
+mod disk_faults;
 mod drain;
 mod model;
 mod openapi;
