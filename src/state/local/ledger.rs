@@ -223,6 +223,11 @@ impl Ledger {
     }
 
     fn refresh(&self, view: &View, seen: Seen) -> Result<View, StateError> {
+        // Facts are added by others; another beginning is written by nobody who may.
+        match header::read(&self.file, seen.size)? {
+            Some(Beginning { incarnation, .. }) if incarnation == self.incarnation => {}
+            _ => return Err(header::damaged(0, "its beginning changed")),
+        }
         let Version { incarnation, length } = view.versioned.version;
         if seen.size >= length && self.last_checksum(length)? == view.last {
             let start = Place { incarnation, at: length };

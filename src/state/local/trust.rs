@@ -21,9 +21,9 @@ use std::{
 
 use super::{
     bytes::{self, Reader, Writer},
-    folder,
+    folder::has_ledgers,
 };
-use crate::{durable, state::Shard, upload::Sha256Digest};
+use crate::{durable, upload::Sha256Digest};
 
 const NAME: &str = "boot";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -159,16 +159,6 @@ fn unheard_of_epoch(file: &File) -> io::Result<u64> {
     file.set_len(0)?;
     file.write_all_at(&[0], 0)?;
     Ok(u64::try_from(file.metadata()?.mtime()).unwrap_or(0).max(1))
-}
-
-fn has_ledgers(root: &Path) -> io::Result<bool> {
-    for shard in Shard::all() {
-        let first = folder::ledgers(root, shard)?.next().transpose()?;
-        if first.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Both slots.
