@@ -244,7 +244,11 @@ impl Storage for LocalStorage {
     }
 
     fn remove_finished(&self, name: &FinalName) -> io::Result<()> {
-        durable::remove_file(&self.finished(name))?;
+        let path = self.finished(name);
+        // Whatever else has the name by now is not ours.
+        if plain_size(&path)?.is_some() {
+            durable::remove_file(&path)?;
+        }
         Ok(())
     }
 
