@@ -4,6 +4,7 @@
 
 mod full;
 mod read_only;
+mod tampered;
 mod traced;
 mod write_back;
 
