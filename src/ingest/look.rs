@@ -36,8 +36,8 @@ impl Ingest {
     ///
     /// A final upload takes no bytes, so a look is enough; it has no offset until it is finished.
     ///
-    /// A disk in trouble is no verdict on the upload, and clients give one up whose HEAD fails. What
-    /// they ask again is a busy one.
+    /// A disk in trouble is no verdict on the upload, and clients give one up whose HEAD fails.
+    /// What they ask again is a busy one.
     pub async fn head(self: &Arc<Self>, id: &UploadId) -> Result<View, IngestError> {
         match self.look_where_to_append(id).await {
             Err(IngestError::Hold(HoldError::Io(error))) => {
