@@ -1,7 +1,6 @@
 //! The program `piton`: parse, resolve, run, exit code.
-#![allow(clippy::print_stdout, reason = "its first line announces the address")]
 
-use std::{error::Error, io::Write, process::ExitCode};
+use std::{error::Error, io::Write, net::SocketAddr, process::ExitCode};
 
 use piton::{
     audit::{
@@ -60,13 +59,22 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let server = Server::bind(config).await?;
     tokio::spawn(reload(hangups, server.reloader()));
     let (scheme, address) = (server.scheme(), server.address()?);
-    println!("piton listening on {scheme}://{address}");
-    std::io::stdout().flush()?;
+    if let Err(error) = announce(scheme, address) {
+        // Nobody reads it, or the disk below it is full: no reason to serve nobody else.
+        tracing::warn!(%error, "could not announce the address");
+    }
     tracing::info!(%address, "listening");
     tokio::select! {
         () = server.serve(drain.cancelled_owned()) => Ok(()),
         () = quit.cancelled() => Err("a second signal came before all requests had ended".into()),
     }
+}
+
+/// The first line.
+fn announce(scheme: &str, address: SocketAddr) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "piton listening on {scheme}://{address}")?;
+    stdout.flush()
 }
 
 /// Reloads at each SIGHUP.

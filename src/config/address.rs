@@ -56,10 +56,11 @@ fn check_segment(segment: &str) -> Result<(), String> {
 }
 
 /// First segments of the routes beside the base path.
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 10] = [
     "upload",
     "merge",
     "healthz",
+    "readyz",
     "metrics",
     "openapi.json",
     "piton.js",

@@ -112,7 +112,7 @@ pub struct Options {
     /// Path under which uploads are created and addressed
     ///
     /// Slashes at either end are added where they are missing. It must leave /upload, /merge,
-    /// /healthz, /metrics and the files of the page (/piton.js, /page.js, …) free.
+    /// /healthz, /readyz, /metrics and the files of the page (/piton.js, /page.js, …) free.
     #[arg(long, value_name = "PATH", default_value = "/files/", help_heading = ADDRESS)]
     pub(super) base_path: Setting,
 

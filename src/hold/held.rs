@@ -334,7 +334,7 @@ impl Held {
             // They are taken back as a whole.
             return Err(error.into());
         }
-        tail.blob()?.truncate(tail.base)?;
+        self.cut_unsure(tail, tail.blob()?)?;
         self.drop_chunks(&lost)?;
         Err(error.into())
     }

@@ -45,7 +45,8 @@ use crate::{
     storage::Storage,
     telemetry::{Event, Meter},
     upload::{
-        ChunkIndex, LawError, Manifest, OutOfRange, PartId, Phase, Record, Timestamp, UploadId,
+        ChunkIndex, Fact, LawError, Manifest, OutOfRange, PartId, Phase, Record, Timestamp,
+        UploadId,
     },
 };
 
@@ -147,6 +148,17 @@ struct Warm {
     version: Version,
     tail: Option<Tail>,
     used: bool,
+}
+
+/// What became of the file of a finished upload, where it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FileFate {
+    /// It is as long as it was.
+    AsFinished,
+    /// It is gone: the upload was being deleted when the process died, or somebody took it.
+    Lost,
+    /// Somebody changed it.
+    Changed,
 }
 
 /// Was an upload made, or was it there?
@@ -343,15 +355,22 @@ impl Holds {
         if record.phase() == Phase::Corrupt {
             return Err(HoldError::Damaged("marked as damaged".to_owned()));
         }
-        if self.is_lost(record)? { Err(HoldError::Unknown) } else { Ok(()) }
+        match self.fate_of_file(record)? {
+            FileFate::AsFinished => Ok(()),
+            FileFate::Lost => Err(HoldError::Unknown),
+            FileFate::Changed => {
+                Err(HoldError::Damaged("its file has another length than it had".to_owned()))
+            }
+        }
     }
 
-    /// A finished upload without its file was being deleted when the process died.
-    fn is_lost(&self, record: &Record) -> Result<bool, HoldError> {
-        match record.finished() {
-            Some(finished) => Ok(self.storage.finished_size(&finished.name)?.is_none()),
-            None => Ok(false),
-        }
+    fn fate_of_file(&self, record: &Record) -> Result<FileFate, HoldError> {
+        let Some(finished) = record.finished() else { return Ok(FileFate::AsFinished) };
+        Ok(match self.storage.finished_size(&finished.name)? {
+            None => FileFate::Lost,
+            Some(size) if size == finished.length.get() => FileFate::AsFinished,
+            Some(_) => FileFate::Changed,
+        })
     }
 
     /// Looks without taking anything. Blocks. What is pending is not shown.
@@ -501,13 +520,15 @@ impl Holds {
         manifest: Manifest,
         guard: UploadGuard,
     ) -> Result<(Held, Origin), (HoldError, Option<UploadGuard>)> {
-        let held = self.open_held(guard)?;
-        let lost = match self.is_lost(held.record()) {
-            Ok(lost) => lost,
-            Err(error) => return Err((error, None)),
-        };
-        if !held.is_expired() && !lost && held.record().phase() != Phase::Corrupt {
+        let mut held = self.open_held(guard)?;
+        let fate = self.fate_of_file(held.record()).map_err(|error| (error, None))?;
+        let usable = fate == FileFate::AsFinished && held.record().phase() != Phase::Corrupt;
+        if usable && !held.is_expired() {
             return Ok((held, Origin::Found));
+        }
+        if fate == FileFate::Changed {
+            // What lies there now is somebody's work, and stays.
+            held.commit([Fact::Corrupt], Flush::Lazy).map_err(|error| (error, None))?;
         }
         let guard = held.forget().map_err(|error| (error, None))?;
         self.create_held(manifest, guard)
@@ -525,7 +546,10 @@ impl Holds {
     fn is_undisturbed(&self, warm: &Warm, current: &Versioned) -> Result<bool, HoldError> {
         match &warm.tail {
             Some(tail) if tail.is_open() => {
-                Ok(tail.blob()?.size()? == tail.base.saturating_add(tail.length))
+                // By its name: what is written to an open file that lost it is lost, too.
+                let id = &current.record.manifest().id;
+                let size = self.storage.part_size(id, tail.part)?;
+                Ok(size == Some(tail.base.saturating_add(tail.length)))
             }
             Some(_) => Ok(false),
             None if current.record.phase() != Phase::Receiving => Ok(true),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     durable::{Durability, Flush},
-    storage::StoredPart,
+    storage::{Blob, StoredPart},
     upload::{
         ChunkIndex, Fact, FinalName, Finished, Length, PROVEN, PartId, Phase, Record, Sha256Digest,
     },
@@ -73,7 +73,11 @@ impl Held {
         if self.durability() != Durability::Ack {
             return Ok(());
         }
-        for part in self.part_sizes()?.into_keys() {
+        let parts = self.part_sizes()?;
+        if !parts.is_empty() {
+            self.storage().sync_parts(self.id(), Flush::Durable)?;
+        }
+        for part in parts.into_keys() {
             self.flush_found(part)?;
         }
         let Some(tail) = &self.tail else { return self.commit_found([], Flush::Durable) };
@@ -91,9 +95,16 @@ impl Held {
         let blob = self.storage().open_part(self.id(), part)?;
         let Err(error) = blob.sync() else { return Ok(()) };
         if let Some(tail) = self.tail.as_ref().filter(|tail| tail.part == part) {
-            blob.truncate(tail.base)?;
+            self.cut_unsure(tail, &*blob)?;
         }
         Err(error.into())
+    }
+
+    /// After a failed fsync: what an earlier one brought to the disk is there all the same, and was
+    /// promised; the rest of a tail is not.
+    pub(super) fn cut_unsure(&self, tail: &Tail, blob: &dyn Blob) -> Result<(), HoldError> {
+        let kept = self.promised_bytes(tail.chunk, tail.part)?;
+        Ok(blob.truncate(tail.base.saturating_add(kept))?)
     }
 
     /// Writes down that the file is visible, and where a finish waits for the disk, that no power

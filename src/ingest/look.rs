@@ -35,7 +35,20 @@ impl Ingest {
     /// stays true. A finish that a crash interrupted is done first.
     ///
     /// A final upload takes no bytes, so a look is enough; it has no offset until it is finished.
+    ///
+    /// A disk in trouble is no verdict on the upload, and clients give one up whose HEAD fails.
+    /// What they ask again is a busy one.
     pub async fn head(self: &Arc<Self>, id: &UploadId) -> Result<View, IngestError> {
+        match self.look_where_to_append(id).await {
+            Err(IngestError::Hold(HoldError::Io(error))) => {
+                tracing::error!(%id, %error, "could not look where an upload stands");
+                Err(HoldError::Busy.into())
+            }
+            looked => looked,
+        }
+    }
+
+    async fn look_where_to_append(self: &Arc<Self>, id: &UploadId) -> Result<View, IngestError> {
         if self.merger.is_running(id) {
             let view = self.status(id).await?;
             if view.record.manifest().parts().is_some() {
@@ -71,15 +84,8 @@ impl Ingest {
         if view.record.finished().is_some() {
             return Ok(view);
         }
-        match self.watch_final(&view.id, &view.record).await {
-            Ok(awaited) => Ok(View { awaited, ..view }),
-            // A passing trouble is no verdict on the upload: what is busy is asked again.
-            Err(IngestError::Hold(HoldError::Io(error))) => {
-                tracing::error!(id = %view.id, %error, "could not look after a final upload");
-                Err(HoldError::Busy.into())
-            }
-            Err(error) => Err(error),
-        }
+        let awaited = self.watch_final(&view.id, &view.record).await?;
+        Ok(View { awaited, ..view })
     }
 
     pub(super) fn view(&self, held: &Held) -> Result<View, HoldError> {

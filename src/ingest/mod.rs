@@ -14,6 +14,7 @@ mod instant;
 mod look;
 mod offers;
 mod pump;
+mod ready;
 mod source;
 
 #[cfg(test)]
@@ -39,7 +40,7 @@ pub use self::{
     pump::End,
     source::{Broken, NoBytes, Source},
 };
-use self::{buffers::BufferPool, offers::Offers, pump::Transfers};
+use self::{buffers::BufferPool, offers::Offers, pump::Transfers, ready::Readiness};
 use crate::{
     blocking,
     hold::Holds,
@@ -204,6 +205,7 @@ pub struct Ingest {
     options: IngestOptions,
     transfers: Transfers,
     offers: Offers,
+    readiness: Readiness,
 }
 
 impl Ingest {
@@ -217,7 +219,8 @@ impl Ingest {
         let pool = BufferPool::new(options.memory_budget);
         let writers = Arc::new(Semaphore::new(options.writers_max));
         let transfers = Transfers { pool, writers, stop };
-        Self { holds, merger, options, transfers, offers: Offers::new(offers::LIFETIME) }
+        let (offers, readiness) = (Offers::new(offers::LIFETIME), Readiness::default());
+        Self { holds, merger, options, transfers, offers, readiness }
     }
 
     /// Bytes of a chunk where the client does not say.

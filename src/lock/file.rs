@@ -4,9 +4,11 @@ use std::{
     fmt::Debug,
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, ErrorKind},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::PathBuf,
 };
+
+use rustix::fs::OFlags;
 
 use crate::upload::UploadId;
 
@@ -69,7 +71,10 @@ impl<F: LedgerPath> ProcessLocks for LedgerLocks<F> {
     fn try_lock(&self, id: &UploadId) -> Result<FileLock, LockError> {
         let path = self.0.path(id);
         loop {
-            let file = match OpenOptions::new().read(true).open(&path) {
+            // Waits for nobody, whatever lies in the ledger's place.
+            let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+            let opened = OpenOptions::new().read(true).custom_flags(nonblocking).open(&path);
+            let file = match opened {
                 Ok(file) => file,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     return Err(LockError::Unknown);

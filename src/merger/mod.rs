@@ -305,9 +305,13 @@ impl Merger {
         if let Some(finished) = held.record().finished() {
             return Ok(Some(MergeOutcome::AlreadyMerged(finished.clone())));
         }
-        while let absorb::Step::Absorbed(_) = absorb::absorb_next(held)? {
-            if held.is_wanted() {
-                return Ok(None);
+        loop {
+            match absorb::absorb_next(held) {
+                Ok(absorb::Step::NothingToAbsorb) => break,
+                Ok(absorb::Step::Absorbed(_)) if held.is_wanted() => return Ok(None),
+                Ok(absorb::Step::Absorbed(_)) => {}
+                Err(HoldError::Io(error)) => return Err(publish::look_again(held, error)),
+                Err(error) => return Err(error.into()),
             }
         }
         publish::publish(held, demand, &self.options).map(MergeOutcome::Merged).map(Some)

@@ -1,6 +1,9 @@
 //! The check before a file appears, and its appearance.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    io::{self, ErrorKind},
+};
 
 use super::{
     MergeDemand, MergeError, MergeOptions, Verify,
@@ -77,6 +80,29 @@ fn differing(record: &Record, list: &[Sha256Digest]) -> Result<Vec<ChunkIndex>, 
 /// Checks, absorbs what is left, and makes the file visible. The order is the promise: bytes
 /// durable → intent durable → rename → folder durable → fact durable → answer → leftovers removed.
 pub(super) fn publish(
+    held: &mut Held,
+    demand: &MergeDemand,
+    options: &MergeOptions,
+) -> Result<Finished, MergeError> {
+    match check_and_publish(held, demand, options) {
+        Err(MergeError::Hold(HoldError::Io(error))) => Err(look_again(held, error)),
+        published => published,
+    }
+}
+
+/// Its parts may not be there any more: believed again, the upload would never finish. What is lost
+/// is asked for again.
+pub(super) fn look_again(held: &mut Held, error: io::Error) -> MergeError {
+    held.doubt();
+    let kinds = [ErrorKind::NotFound, ErrorKind::UnexpectedEof, ErrorKind::InvalidInput];
+    let lost = kinds.contains(&error.kind()) && held.drop_chunks(&[]).is_ok();
+    if lost && !held.record().is_complete() {
+        return MergeError::Missing { missing: missing(held.record()) };
+    }
+    HoldError::Io(error).into()
+}
+
+fn check_and_publish(
     held: &mut Held,
     demand: &MergeDemand,
     options: &MergeOptions,
@@ -180,7 +206,7 @@ fn appear(
         }
     }
     give_up(held, &first);
-    Err(HoldError::Io(std::io::Error::other("every name for the file is taken")).into())
+    Err(HoldError::Io(io::Error::other("every name for the file is taken")).into())
 }
 
 /// Back to the complete set, unless the file did appear: then the next holder finds it and

@@ -146,6 +146,10 @@ impl Storage for Harmed {
         self.inner.finished_size(name)
     }
 
+    fn sync_parts(&self, id: &UploadId, flush: Flush) -> io::Result<()> {
+        self.inner.sync_parts(id, flush)
+    }
+
     fn sync_finished(&self, flush: Flush) -> io::Result<()> {
         self.inner.sync_finished(flush)
     }

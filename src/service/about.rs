@@ -4,6 +4,7 @@ use http::{HeaderValue, Method, Response, header, request::Parts};
 
 use super::{Metrics, Service, refusal::Refusal, response::ResponseBody};
 use crate::{
+    ingest::HoldError,
     protocol::Problem,
     telemetry::{MEDIA_TYPE, Readings},
 };
@@ -13,9 +14,16 @@ const OPENAPI: &str = include_str!("../../docs/openapi.json");
 
 impl Service {
     /// `None` where the path belongs to nobody here.
-    pub(super) fn about(&self, parts: &Parts) -> Option<Result<Response<ResponseBody>, Refusal>> {
+    pub(super) async fn about(
+        &self,
+        parts: &Parts,
+    ) -> Option<Result<Response<ResponseBody>, Refusal>> {
         let told = match bare(parts.uri.path()) {
             "/healthz" => ("text/plain", "ok\n".to_owned()),
+            "/readyz" => match self.ready(&parts.method).await {
+                Ok(told) => told,
+                Err(refusal) => return Some(Err(refusal)),
+            },
             "/metrics" if self.0.options.metrics == Metrics::Shown => {
                 (MEDIA_TYPE, self.ingest().meter().page(self.readings()))
             }
@@ -23,6 +31,14 @@ impl Service {
             _ => return None,
         };
         Some(tell(&parts.method, told))
+    }
+
+    /// Nothing is tried for a method that is refused.
+    async fn ready(&self, method: &Method) -> Result<(&'static str, String), Refusal> {
+        if matches!(*method, Method::GET | Method::HEAD) {
+            self.ingest().ready().await.map_err(HoldError::Io)?;
+        }
+        Ok(("text/plain", "ready\n".to_owned()))
     }
 
     fn readings(&self) -> Readings {

@@ -228,7 +228,7 @@ impl Service {
         if let Some(answer) = self.0.options.page.answer(parts) {
             return Ok(render(answer?));
         }
-        self.about(parts).unwrap_or_else(|| Err(Problem::NotFound.into()))
+        self.about(parts).await.unwrap_or_else(|| Err(Problem::NotFound.into()))
     }
 
     fn count(&self, parts: &Parts, status: Option<StatusCode>) {

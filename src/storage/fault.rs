@@ -99,6 +99,11 @@ impl<S: Storage> Storage for FaultStorage<S> {
         self.inner.remove_upload(id)
     }
 
+    fn sync_parts(&self, id: &UploadId, flush: Flush) -> io::Result<()> {
+        self.faults.enter(Operation::SyncParts)?;
+        self.inner.sync_parts(id, flush)
+    }
+
     fn publish(
         &self,
         id: &UploadId,

@@ -179,6 +179,10 @@ impl Storage for LocalStorage {
 
     fn remove_upload(&self, id: &UploadId) -> io::Result<()> {
         let folder = self.folder(id);
+        if unless_gone(fs::symlink_metadata(&folder))?.is_none() {
+            // A disk that cannot be written refuses to remove what is not there, too.
+            return Ok(());
+        }
         for (entry, _) in part_entries(&folder)? {
             if !entry.file_type()?.is_dir() {
                 durable::remove_file(&entry.path())?;
@@ -188,6 +192,13 @@ impl Storage for LocalStorage {
             // Somebody keeps things of their own in it, or in its place.
             Err(error) if is_foreign(error.kind()) => Ok(()),
             removed => removed.map(|_| ()),
+        }
+    }
+
+    fn sync_parts(&self, id: &UploadId, flush: Flush) -> io::Result<()> {
+        match self.flush_folder(id, flush) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            flushed => flushed,
         }
     }
 
@@ -235,7 +246,11 @@ impl Storage for LocalStorage {
     }
 
     fn remove_finished(&self, name: &FinalName) -> io::Result<()> {
-        durable::remove_file(&self.finished(name))?;
+        let path = self.finished(name);
+        // Whatever else has the name by now is not ours.
+        if plain_size(&path)?.is_some() {
+            durable::remove_file(&path)?;
+        }
         Ok(())
     }
 

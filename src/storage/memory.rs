@@ -140,6 +140,10 @@ impl Storage for MemoryStorage {
         Ok(self.content().finished.get(name).map(|file| file.size()))
     }
 
+    fn sync_parts(&self, _id: &UploadId, _flush: Flush) -> io::Result<()> {
+        Ok(())
+    }
+
     fn sync_finished(&self, _flush: Flush) -> io::Result<()> {
         Ok(())
     }

@@ -143,6 +143,10 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// Removes all parts and the folder of an upload; no error if there is none.
     fn remove_upload(&self, id: &UploadId) -> io::Result<()>;
 
+    /// Waits, under [`Flush::Durable`], until the names of an upload's parts are on the disk; no
+    /// error if it has none.
+    fn sync_parts(&self, id: &UploadId, flush: Flush) -> io::Result<()>;
+
     /// Makes a part the finished file `name`, atomically, never replacing one. With
     /// [`Flush::Durable`] bytes and name are on the disk when the call returns.
     fn publish(

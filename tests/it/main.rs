@@ -29,6 +29,7 @@ mod rounds;
 mod secure;
 mod server;
 mod session;
+mod strace;
 mod tus;
 
 mod chunk_flow;
@@ -42,6 +43,7 @@ mod cors;
 mod crash;
 mod crash_concat;
 mod cross;
+mod disk_faults;
 mod drain;
 mod linear;
 mod load;

@@ -5,12 +5,14 @@
 
 use std::{
     fs::{self, File},
+    io::Write,
     path::{Path, PathBuf},
     process::Command,
     thread,
     time::Duration,
 };
 
+use rustix::fs::FallocateFlags;
 use tempfile::TempDir;
 
 /// What a file system is made with.
@@ -18,6 +20,8 @@ use tempfile::TempDir;
 pub enum Kind {
     Ext4,
     Xfs,
+    /// In memory, without an image: nothing of it survives an unmount.
+    Tmpfs,
 }
 
 impl Kind {
@@ -26,13 +30,15 @@ impl Kind {
         match self {
             Self::Ext4 => 16 << 20,
             Self::Xfs => 300 << 20,
+            Self::Tmpfs => 1 << 20,
         }
     }
 
-    const fn tool(self) -> (&'static str, &'static [&'static str]) {
+    const fn tool(self) -> Option<(&'static str, &'static [&'static str])> {
         match self {
-            Self::Ext4 => ("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=1,nodiscard"]),
-            Self::Xfs => ("mkfs.xfs", &["-q", "-f", "-K"]),
+            Self::Ext4 => Some(("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=1,nodiscard"])),
+            Self::Xfs => Some(("mkfs.xfs", &["-q", "-f", "-K"])),
+            Self::Tmpfs => None,
         }
     }
 }
@@ -41,18 +47,46 @@ impl Kind {
 #[derive(Debug)]
 pub struct Mount {
     folder: TempDir,
+    kind: Kind,
+    size: u64,
 }
 
 impl Mount {
     /// A new file system of about `size` bytes.
     pub fn new(kind: Kind, size: u64) -> Self {
-        let mount = Self { folder: tempfile::tempdir().unwrap() };
-        fs::create_dir(mount.path()).unwrap();
-        File::create(mount.image()).unwrap().set_len(size.max(kind.smallest())).unwrap();
-        let (tool, options) = kind.tool();
-        run(Command::new(tool).args(options).arg(mount.image()));
+        Self::made_with(kind, size, &[])
+    }
+
+    /// The same, with more options for the tool that makes it.
+    pub fn made_with(kind: Kind, size: u64, options: &[&str]) -> Self {
+        let mount = Self::unmade(&std::env::temp_dir(), kind, size);
+        mount.make(options);
         mount.mount();
         mount
+    }
+
+    /// One whose image lies on another one, and has no room there but for the first `firm` bytes:
+    /// once the lower one is full, the upper one cannot write back what it took.
+    pub fn upon(lower: &Self, size: u64, (firm, options): (u64, &[&str])) -> Self {
+        let mount = Self::unmade(&lower.path(), Kind::Ext4, size);
+        mount.make(options);
+        let image = File::options().write(true).open(mount.image()).unwrap();
+        rustix::fs::fallocate(&image, FallocateFlags::KEEP_SIZE, 0, firm).unwrap();
+        mount.mount();
+        mount
+    }
+
+    fn unmade(place: &Path, kind: Kind, size: u64) -> Self {
+        let size = size.max(kind.smallest());
+        let mount = Self { folder: tempfile::tempdir_in(place).unwrap(), kind, size };
+        fs::create_dir(mount.path()).unwrap();
+        mount
+    }
+
+    fn make(&self, options: &[&str]) {
+        let Some((tool, ours)) = self.kind.tool() else { return };
+        File::create(self.image()).unwrap().set_len(self.size).unwrap();
+        run(Command::new(tool).args(ours).args(options).arg(self.image()));
     }
 
     /// Where its files are.
@@ -65,7 +99,56 @@ impl Mount {
     }
 
     fn mount(&self) {
-        run(Command::new("mount").args(["-o", "loop"]).arg(self.image()).arg(self.path()));
+        let mut mount = Command::new("mount");
+        match self.kind {
+            Kind::Tmpfs => {
+                mount.args(["-t", "tmpfs", "-o", &format!("size={}", self.size), "tmpfs"]);
+            }
+            Kind::Ext4 | Kind::Xfs => {
+                mount.args(["-o", "loop"]).arg(self.image());
+            }
+        }
+        run(mount.arg(self.path()));
+    }
+
+    /// Takes all room but about `left` bytes, and all of it where that is 0.
+    pub fn fill(&self, left: u64) {
+        let mut filler = File::options().append(true).create(true).open(self.filler()).unwrap();
+        let mut size = filler.metadata().unwrap().len();
+        // In ever smaller pieces, the last of which are written: some file systems reserve less
+        // than can be written.
+        for step in [1 << 20, 64 << 10, 4 << 10] {
+            while rustix::fs::fallocate(&filler, FallocateFlags::empty(), size, step).is_ok() {
+                size += step;
+            }
+        }
+        while filler.write_all(&[7; 4096]).is_ok() {}
+        if left > 0 {
+            // At once, not when it is written back.
+            flush(&self.filler());
+            filler.set_len(filler.metadata().unwrap().len().saturating_sub(left)).unwrap();
+            flush(&self.filler());
+        }
+    }
+
+    /// There is room again.
+    pub fn make_room(&self) {
+        fs::remove_file(self.filler()).unwrap();
+        flush(&self.path());
+    }
+
+    /// Whatever was written is on the disk.
+    pub fn sync(&self) {
+        run(Command::new("sync").arg("-f").arg(self.path()));
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.path().join("filler")
+    }
+
+    /// An error of the disk: ext4 lets nobody write any more until it is mounted anew.
+    pub fn abort(&self) {
+        run(Command::new("mount").args(["-o", "remount,abort"]).arg(self.path()));
     }
 
     /// The power goes: whatever was not flushed is lost, log and all, and nothing works on it any
@@ -81,7 +164,7 @@ impl Mount {
         self.mount();
     }
 
-    /// Only reading is possible from now on, as after an error of the disk.
+    /// Only reading is possible from now on. Nobody may have files open to write.
     pub fn read_only(&self) {
         run(Command::new("mount").args(["-o", "remount,ro"]).arg(self.path()));
     }

@@ -225,6 +225,9 @@ fn upload(judge: &Judge, server: &Server, method: &str, hash: &str) {
     parts.send(&full, 1);
     full.fill_disk();
     judge.ask(&full, &put, 507);
+    for method in ["GET", "HEAD"] {
+        judge.ask(&full, &Request::new(method, "/readyz"), 507);
+    }
 }
 
 fn ask_about(judge: &Judge, server: &Server) {
@@ -241,7 +244,7 @@ fn ask_about(judge: &Judge, server: &Server) {
         ask(&format!("/upload/status?upload_id={}&format=ranges", "0".repeat(32)), 200);
         ask("/upload/status?hash=eeeeeeee", 409);
         ask("/upload/status?hash=x", 400);
-        for target in ["/healthz", "/metrics", "/openapi.json"] {
+        for target in ["/healthz", "/readyz", "/metrics", "/openapi.json"] {
             ask(target, 200);
         }
     }

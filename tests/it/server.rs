@@ -297,7 +297,9 @@ fn spawn(
     let Some((scheme, address)) = place.and_then(|place| place.split_once("://")) else {
         let _ = child.kill();
         let _ = child.wait();
-        panic!("its first line was {line:?}; its log:\n{}", log.lock().unwrap());
+        // Not under the lock, which a panic would poison.
+        let log = log.lock().unwrap().clone();
+        panic!("its first line was {line:?}; its log:\n{log}");
     };
     (child, scheme.to_owned(), address.trim_end_matches('/').parse().unwrap())
 }

@@ -369,6 +369,53 @@ async fn under_ack_a_failed_flush_takes_back_what_the_request_stored() {
     }
 }
 
+/// What an earlier flush brought to the disk is there, in the middle of a chunk too, and also where
+/// the disk fails until it is well again.
+// spec: STORE-400
+#[tokio::test]
+async fn under_ack_a_failed_flush_keeps_what_earlier_answers_promised() {
+    let failing: [fn(&Bench); 2] = [
+        |bench| bench.faults.fail(Operation::Sync, 1, Failure::Device),
+        |bench| bench.faults.fail_from(Operation::Sync, 1, Failure::Device),
+    ];
+    for medium in Medium::BOTH {
+        for (fail, end, restarts) in failing.iter().flat_map(|fail| {
+            let ends = [7, 8, 9, 13].into_iter();
+            ends.flat_map(move |end| [(fail, end, false), (fail, end, true)])
+        }) {
+            let mut bench = Bench::build(medium, |setup| setup.durability = Durability::Ack);
+            let bytes = content(LENGTH, 1);
+            let id = bench.create(Some(14)).await;
+            assert_eq!(bench.push(&id, 0, &bytes[..6]).await.unwrap(), 6);
+            fail(&bench);
+            assert!(bench.push(&id, 6, &bytes[6..end]).await.is_err());
+            bench.faults.clear();
+            if restarts {
+                bench.reopen().await;
+            }
+            assert_eq!(bench.head(&id).await, 6, "to {end}");
+            bench.push(&id, 6, &bytes[6..]).await.unwrap();
+            assert_eq!(bench.download(&id).await, bytes);
+        }
+    }
+}
+
+/// A process that died behind the rename of a part had not flushed its name yet.
+#[tokio::test]
+async fn under_ack_the_name_of_a_part_that_is_found_is_flushed_before_it_is_told() {
+    let mut bench = Bench::memory_with(|setup| setup.durability = Durability::Ack);
+    let bytes = content(LENGTH, 1);
+    let id = bench.create(Some(14)).await;
+    bench.plant(&id, crate::testing::part(0), &bytes[..6]);
+    bench.reopen().await;
+    bench.faults.clear();
+    bench.faults.fail(Operation::SyncParts, 1, Failure::Device);
+    let refused = bench.ingest.head(&id).await;
+    assert!(matches!(refused, Err(IngestError::Hold(HoldError::Busy))), "{refused:?}");
+    assert_eq!(bench.head(&id).await, 6);
+    assert_eq!(bench.faults.calls(Operation::SyncParts), 2);
+}
+
 #[tokio::test]
 async fn under_complete_a_failed_flush_asks_for_everything_again() {
     for medium in Medium::BOTH {

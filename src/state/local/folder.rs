@@ -36,3 +36,14 @@ fn id_of(entry: &DirEntry) -> Option<UploadId> {
     let name = entry.file_name();
     UploadId::parse(name.to_str()?.strip_suffix(EXTENSION)?).ok()
 }
+
+/// Is there any ledger?
+pub(super) fn has_ledgers(root: &Path) -> io::Result<bool> {
+    for shard in Shard::all() {
+        let first = ledgers(root, shard)?.next().transpose()?;
+        if first.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -3,13 +3,15 @@
 use std::{
     fs::{File, Metadata, OpenOptions},
     io::{self, ErrorKind},
-    os::unix::fs::{FileExt, MetadataExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
+
+use rustix::fs::OFlags;
 
 use super::{
     bytes,
@@ -27,6 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Ledger {
     file: File,
+    access: Access,
     incarnation: u64,
     /// Where the frames begin, in bytes.
     body: u64,
@@ -35,6 +38,14 @@ pub(super) struct Ledger {
     view: Mutex<View>,
     /// Is the file's name known to be on the disk?
     pub(super) named: AtomicBool,
+}
+
+/// How the file could be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    ReadWrite,
+    /// The disk cannot be written, or the file.
+    ReadOnly,
 }
 
 /// The record as of a state of the file. The file may be longer than the version where its end is
@@ -88,7 +99,7 @@ impl<E: Into<StateError>> From<E> for CommitError {
 impl Ledger {
     /// Opens the ledger of `id` and reads it; `Unknown` if there is none or its header is torn.
     pub(super) fn open(path: &Path, id: &UploadId) -> Result<Self, StateError> {
-        let file = match OpenOptions::new().read(true).write(true).open(path) {
+        let (file, access) = match open_file(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(StateError::Unknown),
             opened => opened?,
         };
@@ -99,22 +110,27 @@ impl Ledger {
         if beginning.manifest.id != *id {
             return Err(header::damaged(0, "the ledger of another upload"));
         }
-        Self::read(file, beginning, seen)
+        Self::read((file, access), beginning, seen)
     }
 
     /// A ledger whose header was just written to an empty file.
     pub(super) fn begun(file: File, beginning: Beginning) -> Result<Self, StateError> {
         let seen = Seen { size: beginning.body, modified: Seen::of(&file.metadata()?).modified };
-        Self::read(file, beginning, seen)
+        Self::read((file, Access::ReadWrite), beginning, seen)
     }
 
-    fn read(file: File, beginning: Beginning, seen: Seen) -> Result<Self, StateError> {
+    fn read(
+        (file, access): (File, Access),
+        beginning: Beginning,
+        seen: Seen,
+    ) -> Result<Self, StateError> {
         let Beginning { manifest, incarnation, body } = beginning;
         let start = Place { incarnation, at: body };
         let replay = replay::replay(&file, start, Record::new(manifest), seen.size)?;
         let view = Mutex::new(View::of(replay, incarnation, seen));
         let committing = Mutex::default();
-        Ok(Self { file, incarnation, body, committing, view, named: AtomicBool::new(false) })
+        let named = AtomicBool::new(false);
+        Ok(Self { file, access, incarnation, body, committing, view, named })
     }
 
     /// The record as the file has it now; costs one fstat where nothing changed. `Unknown` if the
@@ -140,6 +156,9 @@ impl Ledger {
     ) -> Result<Versioned, CommitError> {
         let _one_at_a_time = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let start = held.version.length;
+        if self.access == Access::ReadOnly {
+            return Err(io::Error::from(ErrorKind::ReadOnlyFilesystem).into());
+        }
         self.make_way(held, disk)?;
         let frames = codec::encode(facts, Place { incarnation: self.incarnation, at: start });
         if let Err(error) = (disk.append)(&self.file, &frames, start) {
@@ -204,6 +223,11 @@ impl Ledger {
     }
 
     fn refresh(&self, view: &View, seen: Seen) -> Result<View, StateError> {
+        // Facts are added by others; another beginning is written by nobody who may.
+        match header::read(&self.file, seen.size)? {
+            Some(Beginning { incarnation, .. }) if incarnation == self.incarnation => {}
+            _ => return Err(header::damaged(0, "its beginning changed")),
+        }
         let Version { incarnation, length } = view.versioned.version;
         if seen.size >= length && self.last_checksum(length)? == view.last {
             let start = Place { incarnation, at: length };
@@ -264,6 +288,21 @@ impl Ledger {
     pub(super) fn is_named(&self) -> bool {
         self.named.load(Ordering::Acquire)
     }
+}
+
+/// What a ledger says can be told where nobody can write, too. Waits for nobody, whatever lies in
+/// its place.
+fn open_file(path: &Path) -> io::Result<(File, Access)> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    match options.clone().write(true).open(path) {
+        Err(error) if is_read_only(&error) => Ok((options.open(path)?, Access::ReadOnly)),
+        opened => Ok((opened?, Access::ReadWrite)),
+    }
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied)
 }
 
 impl Seen {

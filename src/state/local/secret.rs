@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use super::bytes::random;
+use super::{bytes::random, folder::has_ledgers};
 use crate::{durable, upload::IdSecret};
 
 const NAME: &str = "secret";
@@ -18,6 +18,12 @@ const NAME: &str = "secret";
 pub(super) fn obtain(root: &Path) -> io::Result<IdSecret> {
     let path = root.join(NAME);
     if !path.try_exists()? {
+        if has_ledgers(root)? {
+            tracing::error!(
+                path = %path.display(),
+                "the secret is gone: index clients find nothing that was begun under it"
+            );
+        }
         make(root, &path)?;
     }
     // Also where another process made it a moment ago: an id that was handed out needs its secret

@@ -21,9 +21,9 @@ use std::{
 
 use super::{
     bytes::{self, Reader, Writer},
-    folder,
+    folder::has_ledgers,
 };
-use crate::{durable, state::Shard, upload::Sha256Digest};
+use crate::{durable, upload::Sha256Digest};
 
 const NAME: &str = "boot";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -33,6 +33,7 @@ const SLOT: usize = 68;
 const SUMMED: usize = 64;
 /// In sectors of their own, so that a torn write harms one.
 const SLOTS_AT: [u64; 2] = [0, 4096];
+const SLOTS_END: u64 = 8192;
 /// More processes than will ever begin and end at one moment.
 const JOIN_ATTEMPTS: u32 = 1000;
 /// Lets the others of that moment finish what they do with the mark.
@@ -148,8 +149,18 @@ fn write_running(file: &File, root: &Path, boot: Sha256Digest) -> io::Result<()>
         (None, false) if !has_ledgers(root)? => 0,
         (None, _) => unheard_of_epoch(file)?,
     };
+    take_room(file)?;
     marks.write(file, Mark { sequence: 0, epoch, clean: false, boot })?;
     durable::sync_folder(root)
+}
+
+/// Both slots get their blocks with the first mark: who starts on a disk that ran full since, to
+/// make room perhaps, finds them.
+fn take_room(file: &File) -> io::Result<()> {
+    let size = file.metadata()?.len();
+    let missing = SLOTS_END.saturating_sub(size);
+    let zeros = vec![0; usize::try_from(missing).unwrap_or_default()];
+    file.write_all_at(&zeros, size)
 }
 
 /// An epoch that was never before, where all counting is lost: the seconds since 1970, by the
@@ -158,16 +169,6 @@ fn unheard_of_epoch(file: &File) -> io::Result<u64> {
     file.set_len(0)?;
     file.write_all_at(&[0], 0)?;
     Ok(u64::try_from(file.metadata()?.mtime()).unwrap_or(0).max(1))
-}
-
-fn has_ledgers(root: &Path) -> io::Result<bool> {
-    for shard in Shard::all() {
-        let first = folder::ledgers(root, shard)?.next().transpose()?;
-        if first.is_some() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Both slots.
@@ -345,6 +346,17 @@ mod tests {
                 threads.into_iter().map(|thread| thread.join().unwrap()).collect()
             });
             assert_eq!(epochs, [1; 8], "round {round}");
+        }
+    }
+
+    #[test]
+    fn the_first_mark_takes_the_room_of_all_that_follow() {
+        let root = tempfile::tempdir().unwrap();
+        for boot in ["a", "b", "c"] {
+            epoch(&root, boot, true);
+            let metadata = fs::metadata(root.path().join(NAME)).unwrap();
+            assert_eq!(metadata.len(), SLOTS_END);
+            assert!(metadata.blocks() * 512 >= SLOTS_END, "boot {boot}: {metadata:?}");
         }
     }
 

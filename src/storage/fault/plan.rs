@@ -28,6 +28,8 @@ pub enum Operation {
     RemovePart,
     /// `Storage::remove_upload`
     RemoveUpload,
+    /// `Storage::sync_parts`
+    SyncParts,
     /// `Storage::publish`
     Publish,
     /// `Storage::open_finished`

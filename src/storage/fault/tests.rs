@@ -79,6 +79,7 @@ fn a_failed_call_does_not_reach_the_storage() {
         Operation::Parts,
         Operation::RemovePart,
         Operation::RemoveUpload,
+        Operation::SyncParts,
         Operation::Publish,
         Operation::OpenFinished,
         Operation::RemoveFinished,
@@ -98,6 +99,7 @@ fn a_failed_call_does_not_reach_the_storage() {
     assert_eq!(code(storage.create_part(one, part(1), Lazy)), EIO);
     assert_eq!(code(storage.open_part(one, part(0))), EIO);
     assert_eq!(code(storage.parts(one)), EIO);
+    assert_eq!(code(storage.sync_parts(one, Lazy)), EIO);
     assert_eq!(code(storage.remove_part(one, part(0))), EIO);
     assert_eq!(code(storage.remove_upload(one)), EIO);
     assert_eq!(code(storage.publish(one, part(0), &name("a"), Lazy)), EIO);

@@ -34,10 +34,11 @@ impl LocalFile {
         Self::open_as(path, OpenOptions::new().read(true))
     }
 
-    /// Refuses symbolic links, and whatever else is no plain file: bytes leave and enter the data
-    /// directory only by our own hands.
+    /// Refuses symbolic links, and whatever else is no plain file, without waiting for its other
+    /// end: bytes leave and enter the data directory only by our own hands.
     fn open_as(path: &Path, options: &mut OpenOptions) -> io::Result<Self> {
-        let file = options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = options.custom_flags(flags.bits().cast_signed()).open(path)?;
         if !file.metadata()?.is_file() {
             return Err(ErrorKind::InvalidInput.into());
         }

@@ -148,6 +148,11 @@ impl Storage for TraceStorage {
         self.inner.remove_upload(id)
     }
 
+    fn sync_parts(&self, id: &UploadId, flush: Flush) -> io::Result<()> {
+        self.flush_folder(id, flush);
+        Ok(())
+    }
+
     fn publish(
         &self,
         id: &UploadId,
