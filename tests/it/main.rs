@@ -41,6 +41,7 @@ mod crash;
 mod crash_concat;
 mod cross;
 mod drain;
+mod mixed;
 mod model;
 mod openapi;
 mod page;

@@ -1,0 +1,1 @@
+//! Power loss under mixed load.
