@@ -298,7 +298,9 @@ fn spawn(data: &Path, args: &[String], log: &Arc<Mutex<String>>) -> (Child, Stri
     let Some((scheme, address)) = place.and_then(|place| place.split_once("://")) else {
         let _ = child.kill();
         let _ = child.wait();
-        panic!("its first line was {line:?}; its log:\n{}", log.lock().unwrap());
+        // The lock must not be held by a thread that panics.
+        let log = log.lock().unwrap().clone();
+        panic!("its first line was {line:?}; its log:\n{log}");
     };
     (child, scheme.to_owned(), address.trim_end_matches('/').parse().unwrap())
 }

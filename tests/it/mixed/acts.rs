@@ -33,11 +33,7 @@ impl Client {
 
     fn go_on(&mut self, line: &Line<'_>) -> Option<()> {
         let rules = *line.rules;
-        // What is about to expire is left alone: whether a chunk begins it anew nobody could tell.
-        let fits = |known: &Known| {
-            let soon = rules.expire_after.is_some_and(|span| known.active.0.elapsed() * 2 >= span);
-            known.finished != Belief::Sure && !(soon && known.created == Belief::Sure)
-        };
+        let fits = |known: &Known| known.finished != Belief::Sure && !known.is_fading(&rules);
         let Some(number) = self.pick(fits) else { return self.create(line) };
         if self.known(number).at.is_none() {
             self.does("look");
@@ -67,9 +63,8 @@ impl Client {
 
     fn read_one(&mut self, line: &Line<'_>) -> Option<()> {
         self.does("GET");
-        let Some(number) = self.pick(|known| known.finished == Belief::Sure) else {
-            return Some(());
-        };
+        let read = |known: &Known| known.finished == Belief::Sure && known.url.is_some();
+        let Some(number) = self.pick(read) else { return Some(()) };
         let known = self.known(number);
         let length = known.length();
         if length == 0 {
@@ -86,7 +81,7 @@ impl Client {
         }
         let known = self.known(number);
         let piece = &known.parts.bytes[from as usize..=to as usize];
-        assert!(answer.body == piece, "wrong bytes in a range: {answer:?} of {known:#?}");
+        assert!(answer.body == piece, "wrong bytes in a range: {answer:?} of {known:?}");
         self.tally.bytes += answer.body.len();
         Some(())
     }
@@ -156,7 +151,7 @@ impl Client {
         let whole = pieces.iter().all(|piece| self.known(*piece).is_whole());
         if line.rules.consumes {
             // They go with the final one.
-            pieces.iter().for_each(|piece| self.known(*piece).created = Belief::Maybe);
+            pieces.iter().for_each(|piece| self.known(*piece).consumed = true);
         }
         let began = Instant::now();
         let parts = self.parts_of(bytes.concat());
@@ -180,7 +175,7 @@ impl Client {
         match answer.header("Upload-Offset") {
             Some(offset) => {
                 assert_eq!(offset, known.length().to_string());
-                known.is_finished(began);
+                known.is_finished(Some(began));
             }
             // Joining may take long on a busy machine, and goes on then.
             None if whole => {}

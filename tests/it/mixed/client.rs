@@ -74,15 +74,17 @@ impl Client {
         request: &Request,
         answer: std::io::Result<Answer>,
     ) -> Option<Answer> {
+        let dark = line.weather.dark.load(Ordering::SeqCst);
         match answer {
-            Ok(answer) if answer.status >= 500 && line.weather.dark.load(Ordering::SeqCst) => {
-                assert!(request.method == "HEAD" || answer.json()["type"].is_string(), "{answer:?}");
-                None
-            }
+            // With the power the answer went, too. A file system that is shut down is not quite as
+            // strict: a flush that runs at that moment may succeed without a write.
+            Ok(_) if dark => None,
             Ok(answer) => Some(answer),
             Err(error) => {
-                let dying = line.weather.dying.load(Ordering::SeqCst);
-                assert!(dying, "{}: {} {}: {error}", self.doing, request.method, request.target);
+                // A download that cannot be read to its end breaks off.
+                let known = dark || line.weather.dying.load(Ordering::SeqCst);
+                let what = (self.doing, &request.method, &request.target);
+                assert!(known, "{what:?}: {error}");
                 None
             }
         }
@@ -120,7 +122,7 @@ impl Client {
     pub fn is_gone(&mut self, line: &Line<'_>, number: u64, answer: &Answer) {
         let known = self.uploads.remove(&number).unwrap();
         let possible = known.may_be_gone(line.rules) || self.may_end(line, &known);
-        assert!(possible, "{}: {answer:?}, and it was {known:#?}", self.doing);
+        assert!(possible, "{}: {answer:?}, and it was {known:?}", self.doing);
         self.tally.gone += 1;
         self.ended.insert(number);
     }
@@ -152,7 +154,7 @@ impl Client {
                 continue;
             }
             let head = self.ask(line, &request("HEAD", known.url()))?;
-            assert!([404, 410].contains(&head.status), "it is back: {head:?}, {known:#?}");
+            assert!([404, 410].contains(&head.status), "it is back: {head:?}, {known:?}");
         }
         Some(())
     }
@@ -211,7 +213,7 @@ impl Client {
             }
             if !self.must_complete(line, number) {
                 let known = self.known(number);
-                assert!(known.is_joined() && known.finished != Belief::Sure, "{head:?} {known:#?}");
+                assert!(known.is_joined() && known.finished != Belief::Sure, "{head:?} {known:?}");
                 return Some(false);
             }
             thread::sleep(Duration::from_millis(50));
@@ -225,15 +227,16 @@ impl Client {
         let doing = self.doing;
         let known = self.known(number);
         let offset = head.clone().expect(200).offset();
-        assert!(!known.must_be_gone(rules), "{doing}: {head:?} of {known:#?}");
+        assert!(!known.must_be_gone(rules), "{doing}: {head:?} of {known:?}");
         let (low, high) = (known.told.prefix(), known.sent.prefix());
-        assert!(low <= offset, "{doing}: {low} were told, {offset} are left: {known:#?}");
-        assert!(offset <= high, "{doing}: {high} were sent, {offset} are there: {known:#?}");
+        assert!(low <= offset, "{doing}: {low} were told, {offset} are left: {known:?}");
+        assert!(offset <= high, "{doing}: {high} were sent, {offset} are there: {known:?}");
         let length = head.header("Upload-Length").map(|length| length.parse().unwrap());
-        assert!(length.is_none_or(|length: u64| length == known.length()), "{head:?} {known:#?}");
-        assert!(length.is_some() || !known.length_told, "{head:?} {known:#?}");
+        assert!(length.is_none_or(|length: u64| length == known.length()), "{head:?} {known:?}");
+        assert!(length.is_some() || !known.length_told, "{head:?} {known:?}");
         known.length_told |= length.is_some();
         known.told.add(0, offset);
+        known.settled |= known.partial && known.is_whole();
         if known.at.is_none() {
             known.active.1 = Instant::now();
         }
@@ -255,7 +258,6 @@ impl Client {
             return Some(());
         }
         let target = format!("/upload/status?upload_id={}", known.id());
-        let began = Instant::now();
         let answer = self.ask(line, &Request::new("GET", &target))?.expect(200);
         let status = answer.json();
         if status["state"] == "none" {
@@ -267,31 +269,30 @@ impl Client {
         let known = self.known(number);
         for index in 0..known.parts.total {
             let ((from, to), there) = (known.range(index), listed.contains(&(index as u64)));
-            assert!(there || !known.told.covers(from, to), "{index} is lost: {status} {known:#?}");
-            assert!(!there || known.sent.covers(from, to), "{index} is new: {status} {known:#?}");
+            assert!(there || !known.told.covers(from, to), "{index} is lost: {status} {known:?}");
+            assert!(!there || known.sent.covers(from, to), "{index} is new: {status} {known:?}");
             if there {
                 known.told.add(from, to);
             }
         }
         if merged {
-            assert!(known.may_be_whole(), "{status} {known:#?}");
-            assert_eq!(status["result"]["composite_sha256"], known.parts.composite(), "{known:#?}");
-            known.is_finished(began);
+            assert!(known.may_be_whole(), "{status} {known:?}");
+            assert_eq!(status["result"]["composite_sha256"], known.parts.composite(), "{known:?}");
+            known.is_finished(None);
         }
         Some(())
     }
 
     /// What is served is right, and what was told to be finished is served.
     pub fn get(&mut self, line: &Line<'_>, number: u64) -> Option<()> {
-        let began = Instant::now();
         let asked = Request::new("GET", self.known(number).url());
         let answer = self.ask(line, &asked)?;
         let known = self.known(number);
         if answer.status == 200 {
-            assert!(known.may_be_whole() && !known.partial, "{answer:?} of {known:#?}");
+            assert!(known.may_be_whole() && !known.partial, "{answer:?} of {known:?}");
             let right = answer.body == known.parts.bytes;
-            assert!(right, "wrong bytes are served: {answer:?} of {known:#?}");
-            known.is_finished(began);
+            assert!(right, "wrong bytes are served: {answer:?} of {known:?}");
+            known.is_finished(None);
             let read = answer.body.len();
             self.tally.finished.insert(number);
             self.tally.bytes += read;

@@ -13,13 +13,7 @@ use super::{
     oracle::{Belief, Known, Line, Made, Rules, Weather},
     tally,
 };
-use crate::{
-    digest::sha256,
-    disk::files_below,
-    random::Random,
-    server::Server,
-    tus::patch,
-};
+use crate::{digest::sha256, disk::files_below, random::Random, server::Server, tus::patch};
 
 const CLIENTS: u64 = 6;
 /// Longer than anything is remembered.
@@ -106,7 +100,9 @@ impl House {
         });
         self.files_are_whole();
         let shortly = ["--expire-after=1s", "--keep-finished=1s", "--log-level=debug"];
-        self.server.rearm(&[args, &shortly].concat());
+        let is_time = |arg: &&str| arg.starts_with("--expire") || arg.starts_with("--keep");
+        let others: Vec<&str> = args.iter().copied().filter(|arg| !is_time(arg)).collect();
+        self.server.rearm(&[&others[..], &shortly].concat());
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let left = self.left();
@@ -165,13 +161,13 @@ impl Client {
         self.does("finish");
         for _ in 0..20 {
             let Some(known) = self.uploads.get(&number) else { return Some(()) };
+            if known.is_joined() || known.is_fading(line.rules) {
+                // It may wait for parts.
+                return self.look(line, number);
+            }
             if known.at.is_none() || known.url.is_none() {
                 self.look(line, number)?;
                 continue;
-            }
-            if known.is_joined() && known.finished != Belief::Sure {
-                // It waits for parts.
-                return Some(());
             }
             if known.finished == Belief::Sure || (known.partial && known.is_whole()) {
                 self.tally.completed += 1;
@@ -186,7 +182,7 @@ impl Client {
             }
         }
         let Some(known) = self.uploads.get(&number) else { return Some(()) };
-        panic!("it cannot be finished: {known:#?}")
+        panic!("it cannot be finished: {known:?}")
     }
 
     fn send_rest(&mut self, line: &Line<'_>, number: u64) -> Option<()> {

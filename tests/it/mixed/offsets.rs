@@ -125,8 +125,9 @@ impl Client {
         known.told.add(0, body);
         known.sent.add(0, body);
         known.active = (began, Instant::now());
+        known.settled = known.partial && known.is_whole();
         if body == length && !known.partial && !known.deferred {
-            known.is_finished(began);
+            known.is_finished(Some(began));
         }
         self.keep(known);
         Some(())
@@ -170,8 +171,9 @@ impl Client {
                 if !known.told.goes_past(to) {
                     known.at = Some(to);
                 }
+                known.settled |= known.partial && known.is_whole();
                 if known.is_whole() && !known.partial {
-                    known.is_finished(began);
+                    known.is_finished(Some(began));
                 }
             }
             460 if wrong => {

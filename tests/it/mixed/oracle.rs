@@ -102,6 +102,10 @@ pub struct Known {
     pub sent: Spans,
     pub finished: Belief,
     pub deleted: Belief,
+    /// An answer to an offset client told the end of a partial upload.
+    pub settled: bool,
+    /// A final upload was made of it, with which it goes.
+    pub consumed: bool,
     /// Before the last request that surely was activity, after the last one that may have been.
     pub active: (Instant, Instant),
     /// Where the next PATCH goes; unknown after a restart.
@@ -122,6 +126,8 @@ impl Known {
             sent: Spans::default(),
             finished: Belief::No,
             deleted: Belief::No,
+            settled: false,
+            consumed: false,
             active: (Instant::now(), Instant::now()),
             at: None,
         }
@@ -172,13 +178,21 @@ impl Known {
         self.active.1 = Instant::now();
     }
 
-    pub fn is_finished(&mut self, began: Instant) {
+    /// By the request that began at `began`, at the earliest, if that finished it.
+    pub fn is_finished(&mut self, began: Option<Instant>) {
         if self.finished != Belief::Sure {
             self.finished = Belief::Sure;
-            self.active = (began, Instant::now());
+            self.active = (began.unwrap_or(self.active.0), Instant::now());
         }
         self.length_told = true;
         self.told.add(0, self.length());
+    }
+
+    /// Half of its time is over: it is left alone, since nobody could tell whether a chunk of it
+    /// begins it anew.
+    pub fn is_fading(&self, rules: &Rules) -> bool {
+        let soon = rules.expire_after.is_some_and(|span| self.active.0.elapsed() * 2 >= span);
+        soon && self.created == Belief::Sure && self.finished != Belief::Sure
     }
 
     /// Whether it may be that it is not there (any more).
@@ -187,6 +201,7 @@ impl Known {
         let unfinished = self.finished != Belief::Sure;
         self.deleted != Belief::No
             || self.created != Belief::Sure
+            || self.consumed
             || (unfinished && past(rules.expire_after))
             || (self.finished != Belief::No && past(rules.keep_finished))
     }
@@ -211,7 +226,7 @@ impl Known {
     pub fn weaken(&mut self, promise: Promise) {
         self.at = None;
         self.deleted = self.deleted.min(Belief::Maybe);
-        let flushed = self.finished == Belief::Sure || (self.partial && self.is_whole());
+        let flushed = self.finished == Belief::Sure || self.settled;
         let kept = match promise {
             Promise::Nothing => false,
             Promise::Finished => flushed,
@@ -222,6 +237,7 @@ impl Known {
             self.told = Spans::default();
             self.finished = self.finished.min(Belief::Maybe);
             self.length_told &= !self.deferred;
+            self.settled = false;
         }
     }
 }
@@ -234,7 +250,10 @@ impl fmt::Debug for Known {
             .field("url", &self.url)
             .field("name", &(hash, filename))
             .field("layout", &(chunk_size, total, bytes.len()))
-            .field("partial, deferred, length_told", &(self.partial, self.deferred, self.length_told))
+            .field(
+                "partial, deferred, length_told",
+                &(self.partial, self.deferred, self.length_told),
+            )
             .field("told", &self.told)
             .field("sent", &self.sent)
             .field("created", &self.created)
