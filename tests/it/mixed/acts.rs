@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{
     client::Client,
+    offsets::parts_of,
     oracle::{Belief, Known, Line, Made},
 };
 use crate::{
@@ -23,8 +24,7 @@ impl Client {
             0..14 if !many => self.create(line),
             14..22 if !many => self.begin_chunks(line),
             22..28 if !many => self.join(line),
-            0..28 => self.remove_one(line),
-            28..32 => self.remove_one(line),
+            0..32 => self.remove_one(line),
             32..38 => self.read_one(line),
             38..42 => self.abandon_one(line),
             _ => self.go_on(line),
@@ -151,10 +151,12 @@ impl Client {
         let whole = pieces.iter().all(|piece| self.known(*piece).is_whole());
         if line.rules.consumes {
             // They go with the final one.
-            pieces.iter().for_each(|piece| self.known(*piece).consumed = true);
+            for piece in &pieces {
+                self.known(*piece).consumed = true;
+            }
         }
         let began = Instant::now();
-        let parts = self.parts_of(bytes.concat());
+        let parts = parts_of(bytes.concat());
         let asked = request("POST", FILES)
             .header("Upload-Concat", value)
             .header("Upload-Metadata", self.metadata());

@@ -208,10 +208,12 @@ impl Client {
         let asked = request("HEAD", self.known(number).url());
         let mut head = self.ask(line, &asked)?;
         for _ in 0..400 {
-            if head.status != 200 || head.header("Upload-Offset").is_some() {
+            // On a slow disk its holder may take longer than a newcomer waits.
+            let busy = head.status == 423;
+            if !busy && (head.status != 200 || head.header("Upload-Offset").is_some()) {
                 break;
             }
-            if !self.must_complete(line, number) {
+            if !busy && !self.must_complete(line, number) {
                 let known = self.known(number);
                 assert!(known.is_joined() && known.finished != Belief::Sure, "{head:?} {known:?}");
                 return Some(false);

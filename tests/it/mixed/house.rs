@@ -103,7 +103,7 @@ impl House {
         let is_time = |arg: &&str| arg.starts_with("--expire") || arg.starts_with("--keep");
         let others: Vec<&str> = args.iter().copied().filter(|arg| !is_time(arg)).collect();
         self.server.rearm(&[&others[..], &shortly].concat());
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let left = self.left();
             if left.is_empty() {

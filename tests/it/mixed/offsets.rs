@@ -32,14 +32,14 @@ enum Style {
     WrongBytes,
 }
 
-impl Client {
-    /// A file as its chunks by the server's size.
-    pub fn parts_of(&self, bytes: Vec<u8>) -> Parts {
-        let mut parts = Parts::new("", "", CHUNK, bytes);
-        parts.filename = None;
-        parts
-    }
+/// A file as its chunks by the server's size.
+pub fn parts_of(bytes: Vec<u8>) -> Parts {
+    let mut parts = Parts::new("", "", CHUNK, bytes);
+    parts.filename = None;
+    parts
+}
 
+impl Client {
     pub fn metadata(&mut self) -> String {
         let name = NAMES[self.random.below(NAMES.len())];
         format!("filename {}", BASE64_STANDARD.encode(name))
@@ -91,13 +91,14 @@ impl Client {
     pub fn create(&mut self, line: &Line<'_>) -> Option<()> {
         self.does("POST");
         let bytes = self.bytes();
-        let mut known = Known::new(Made::Tus, self.parts_of(bytes));
+        let mut known = Known::new(Made::Tus, parts_of(bytes));
         (known.partial, known.deferred) = (self.random.below(4) == 0, self.random.below(6) == 0);
         known.length_told = !known.deferred;
         let mut asked = request("POST", FILES).header("Upload-Metadata", self.metadata());
-        asked = match known.deferred {
-            true => asked.header("Upload-Defer-Length", 1),
-            false => asked.header("Upload-Length", known.length()),
+        asked = if known.deferred {
+            asked.header("Upload-Defer-Length", 1)
+        } else {
+            asked.header("Upload-Length", known.length())
         };
         if known.partial {
             asked = asked.header("Upload-Concat", "partial");
@@ -200,8 +201,8 @@ impl Client {
         if checked {
             asked = asked.header("Upload-Checksum", checksum("sha1", &body));
         }
-        let send = self.random.below(body.len() + 1);
-        let sent = from + send as u64;
+        let some = self.random.below(body.len() + 1);
+        let sent = from + some as u64;
         let began = Instant::now();
         if !checked || sent == length {
             self.known(number).sent.add(from, sent);
@@ -209,7 +210,7 @@ impl Client {
         let mut stalled = Conn::try_open(line.server.address()).ok();
         if let Some(stalled) = &mut stalled {
             let _ = stalled.try_raw(&asked.wire());
-            let _ = stalled.try_raw(&body[..send]);
+            let _ = stalled.try_raw(&body[..some]);
         }
         if self.random.below(2) == 0 {
             std::thread::sleep(std::time::Duration::from_millis(self.random.between(0, 10)));

@@ -86,6 +86,7 @@ pub enum Made {
 
 /// One upload as its client knows it.
 #[derive(Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is one thing that was told or is not")]
 pub struct Known {
     pub made: Made,
     pub parts: Parts,
@@ -261,7 +262,7 @@ impl fmt::Debug for Known {
             .field("deleted", &self.deleted)
             .field("quiet for", &(self.active.0.elapsed(), self.active.1.elapsed()))
             .field("at", &self.at)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
