@@ -9,7 +9,7 @@ use super::{
 use crate::{random::Random, rounds::Rounds, server::Server};
 
 /// Small chunks, and names that meet within a second.
-pub const COMMON: [&str; 2] = ["--chunk-size=16KiB", "--name-template={stem}-{time}-{id}{ext}"];
+pub const COMMON: [&str; 2] = ["--chunk-size=16KiB", "--name-template={stem}-{time}{ext}"];
 /// Nothing ends by itself.
 pub const STEADY: Rules = Rules {
     expire_after: None,
