@@ -49,6 +49,15 @@ fn boot_anew(data: &Path, random: &mut Random) {
     assert!(changed > 0, "no mark of a boot");
 }
 
+/// Ends the trickle, also where a check fails: else the test would wait for it, and stay mounted.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Some of what is not flushed yet goes to the disk, here and there, as it does by itself.
 fn trickle(data: &Path, random: &mut Random, over: &AtomicBool) {
     while !over.load(Ordering::SeqCst) {
@@ -112,6 +121,7 @@ fn rounds_of_cuts(test: &'static str, kind: Kind, promise: Promise, more: &[&str
         let (over, mut other) = (AtomicBool::new(round % 4 == 0), Random::seeded(random.next()));
         thread::scope(|scope| {
             scope.spawn(|| trickle(&data, &mut other, &over));
+            let _end = Over(&over);
             house.play(|weather, pid| {
                 thread::sleep(load);
                 weather.dark.store(true, Ordering::SeqCst);
@@ -119,7 +129,6 @@ fn rounds_of_cuts(test: &'static str, kind: Kind, promise: Promise, more: &[&str
                 thread::sleep(afterglow);
                 kill(weather, pid);
             });
-            over.store(true, Ordering::SeqCst);
         });
         house.server.kill_9();
         mount.power_up();
