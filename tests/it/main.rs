@@ -47,6 +47,7 @@ mod disk_faults;
 mod drain;
 mod linear;
 mod load;
+mod mixed;
 mod model;
 mod openapi;
 mod overload;

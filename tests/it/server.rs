@@ -242,6 +242,20 @@ impl Server {
         self.address = address;
     }
 
+    /// The options of the next start.
+    pub fn rearm(&mut self, args: &[&str]) {
+        self.args = args.iter().map(|&arg| arg.to_owned()).collect();
+    }
+
+    /// Starts it once it has ended, and kills it so long after that, wherever it is by then.
+    pub fn dies_starting(&mut self, after: Duration) {
+        self.child =
+            command(&self.data(), (&self.args, &self.env)).stdout(Stdio::null()).spawn().unwrap();
+        keep_log(self.child.stderr.take().unwrap(), Arc::clone(&self.log));
+        thread::sleep(after);
+        self.kill_9();
+    }
+
     /// The id of the process.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -264,13 +278,13 @@ pub fn run(args: &[&str]) -> (ExitStatus, String) {
     (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-fn spawn(
-    data: &Path,
-    (args, env): (&[String], &[(String, String)]),
-    log: &Arc<Mutex<String>>,
-) -> (Child, String, SocketAddr) {
+/// How a server is started: its options and variables.
+type Start<'a> = (&'a [String], &'a [(String, String)]);
+
+fn command(data: &Path, (args, env): Start) -> Command {
     // Who ignores the signal sees the error of a write beyond the limit of `fill_disk`.
-    let mut child = Command::new("/bin/sh")
+    let mut command = Command::new("/bin/sh");
+    command
         .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_piton")])
         .arg("--listen=127.0.0.1:0")
         .arg("--data-dir")
@@ -278,10 +292,12 @@ fn spawn(
         .args(args)
         .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .stderr(Stdio::piped());
+    command
+}
+
+fn spawn(data: &Path, start: Start, log: &Arc<Mutex<String>>) -> (Child, String, SocketAddr) {
+    let mut child = command(data, start).stdout(Stdio::piped()).spawn().unwrap();
     keep_log(child.stderr.take().unwrap(), Arc::clone(log));
     let stdout = child.stdout.take().unwrap();
     let (said, first_line) = mpsc::channel();
