@@ -36,8 +36,6 @@ pub struct Held {
     current: Versioned,
     pub(super) tail: Option<Tail>,
     pub(super) certainty: Certainty,
-    /// Chunks that this hold sealed under [`Durability::Ack`] and that no flush has covered yet.
-    unsynced: Vec<ChunkIndex>,
     /// Parts that lost a chunk to newer bytes. They go when those are there to stay.
     superseded: Vec<PartId>,
     locks: Option<(FileLock, UploadGuard)>,
@@ -62,7 +60,6 @@ impl Held {
             current,
             tail: None,
             certainty: Certainty::Sure,
-            unsynced: Vec::new(),
             superseded: Vec::new(),
             locks: Some((lock, guard)),
         }
@@ -271,7 +268,8 @@ impl Held {
         Ok(())
     }
 
-    /// Seals the tail's chunk, which is whole, and moves on behind it.
+    /// Seals the tail's chunk, which is whole, and moves on behind it. Whoever looks sees the chunk
+    /// at once, unless a checksum is to come: under [`Durability::Ack`] it is on the disk before.
     pub fn seal_tail(&mut self) -> Result<(), HoldError> {
         self.all_or_doubt(|this| this.seal_open_tail(None))
     }
@@ -282,26 +280,26 @@ impl Held {
         let (chunk, part) = (tail.chunk, tail.part);
         let digest = tail.digest();
         let superseded = self.record().chunks().get(chunk).map(|sealed| sealed.part);
+        let promises = self.durability() == Durability::Ack;
+        let shown = self.record().pending().is_none();
+        // Without a digest nobody can tell after a power loss whether the bytes are the right ones;
+        // and bytes that were promised are given up only for bytes that are safe, too.
         let unprovable = digest.is_none() || superseded.is_some();
-        if unprovable && self.durability() == Durability::Ack {
-            // Without a digest nobody can tell after a power loss whether the bytes are the right
-            // ones; and bytes that were promised are given up only for bytes that are safe, too.
+        if promises && (shown || unprovable) {
             self.sync_or_lose(&tail)?;
         }
         let sealed = Fact::Sealed { chunk, length: tail.length, digest, part };
-        if let Err(error) = self.commit(first.into_iter().chain([sealed]), Flush::Lazy) {
+        let flush = if shown { self.durability().of_answer() } else { Flush::Lazy };
+        if let Err(error) = self.commit(first.into_iter().chain([sealed]), flush) {
             self.tail = Some(tail);
             return Err(error);
-        }
-        if self.durability() == Durability::Ack {
-            self.unsynced.push(chunk);
         }
         match Tail::behind(self.record(), (chunk, part), self.chunks_per_part()) {
             Some(next) => {
                 tail.move_on(next.chunk, next.base);
                 self.tail = Some(tail);
             }
-            None if self.durability() == Durability::Ack => self.sync_or_lose(&tail)?,
+            None if promises && !shown => self.sync_or_lose(&tail)?,
             None => {}
         }
         let superseded =
@@ -319,14 +317,12 @@ impl Held {
     /// Forgets what memory knows of the tail and of the parts around it.
     pub(super) fn forget_tail(&mut self) {
         self.tail = None;
-        self.unsynced.clear();
         self.superseded.clear();
     }
 
-    /// Waits until the tail's part is on the disk. A failed fsync is final: what this hold stored
-    /// may be gone although it can still be read, so it is asked for again.
-    fn sync_or_lose(&mut self, tail: &Tail) -> Result<(), HoldError> {
-        let lost = std::mem::take(&mut self.unsynced);
+    /// Waits until the tail's part is on the disk. A failed fsync is final: what lies behind the
+    /// bytes that were promised may be gone although it can still be read, so it is asked for again.
+    fn sync_or_lose(&self, tail: &Tail) -> Result<(), HoldError> {
         let Err(error) = tail.blob()?.sync() else { return Ok(()) };
         let id = self.id();
         tracing::error!(%id, %error, "could not flush a part, asking for its new bytes again");
@@ -335,7 +331,6 @@ impl Held {
             return Err(error.into());
         }
         self.cut_unsure(tail, tail.blob()?)?;
-        self.drop_chunks(&lost)?;
         Err(error.into())
     }
 
@@ -357,9 +352,10 @@ impl Held {
         let end = tail.base.saturating_add(if useful { tail.length } else { 0 });
         if tail.is_open() {
             tail.blob()?.truncate(end)?;
-            if self.durability() == Durability::Ack {
-                // Also where the tail itself is not kept: chunks in front of it lie in the same
-                // part.
+            let keeps = useful && tail.length > 0;
+            // Chunks that nobody was shown yet lie in front of it, in the same part.
+            if self.durability() == Durability::Ack && (keeps || self.record().pending().is_some())
+            {
                 self.sync_or_lose(&tail)?;
             }
         }

@@ -572,6 +572,11 @@ impl Holds {
             let size = self.storage.part_size(id, tail.part)?.unwrap_or(0);
             longest = size.saturating_sub(tail.base).max(longest);
         }
+        if self.options.durability == Durability::Ack {
+            // What a running append has brought is told when it is on the disk.
+            let promised = record.promised_tail().filter(|(chunk, ..)| *chunk == next);
+            return Ok(promised.map_or(0, |(_, length, _)| length.min(longest)));
+        }
         Ok(longest)
     }
 

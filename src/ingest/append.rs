@@ -11,7 +11,7 @@ use crate::{
     blocking,
     hold::{Hashing, Held, HoldError},
     lock::Manner,
-    merger::{MergeError, Merger},
+    merger::Merger,
     upload::{
         Checksum, ChecksumDemand, Fact, Finished, LawError, Length, NotAChecksum, Offset, Record,
         Stamped, Timestamp, UploadId,
@@ -271,7 +271,7 @@ impl Appender {
         }
         let mut finished = self.held.record().finished().cloned();
         if finished.is_none() && self.held.record().is_complete() {
-            match complete(&mut self.held, merger) {
+            match merger.complete(&mut self.held) {
                 Ok(file) => finished = file,
                 Err(error) => failure = failure.or(Some(error.into())),
             }
@@ -301,14 +301,6 @@ impl Appender {
             failure: undone.err().map(IngestError::from).or(failure),
         }
     }
-}
-
-/// Finishes a complete upload; one that is part of another is only made safe.
-fn complete(held: &mut Held, merger: &Merger) -> Result<Option<Finished>, MergeError> {
-    if held.record().manifest().is_partial() {
-        return merger.settle(held).map(|()| None);
-    }
-    merger.finish(held).map(Some)
 }
 
 fn law(error: crate::upload::OutOfRange) -> HoldError {

@@ -327,12 +327,7 @@ impl Ingest {
         if manifest.dialect != Dialect::Tus || !record.is_complete() {
             return;
         }
-        let finished = if manifest.is_partial() {
-            self.merger.settle(held)
-        } else {
-            self.merger.finish(held).map(|_| ())
-        };
-        if let Err(error) = finished {
+        if let Err(error) = self.merger.complete(held) {
             // The chunk is stored all the same; the next look at the upload tries again.
             tracing::error!(id = %held.id(), %error, "could not finish a complete upload");
         }

@@ -63,10 +63,10 @@ impl Ingest {
             let view = self.status(id).await?;
             return self.head_of_final(view).await;
         }
-        let whole = record.manifest().dialect == Dialect::Tus && !record.manifest().is_partial();
-        if whole && record.phase() == Phase::Received {
+        let by_offset = record.manifest().dialect == Dialect::Tus;
+        if by_offset && record.phase() == Phase::Received {
             let merger = self.merger.clone();
-            let (finished, back) = blocking::run(move || (merger.finish(&mut held), held)).await;
+            let (finished, back) = blocking::run(move || (merger.complete(&mut held), held)).await;
             held = back;
             if let Err(error) = finished
                 && held.record().is_complete()

@@ -164,21 +164,16 @@ impl Merger {
         Self { holds, options, tasks, running, absorbing, waiting, digesting, duplicating }
     }
 
-    /// Finishes a complete upload that is in hand: for the last byte of an offset client. Blocks.
-    pub fn finish(&self, held: &mut Held) -> Result<Finished, MergeError> {
+    /// Finishes a complete upload that is in hand, for the last byte of an offset client; one that
+    /// is part of another has no file, and is only made as safe as a finish promises. Blocks.
+    pub fn complete(&self, held: &mut Held) -> Result<Option<Finished>, MergeError> {
         if let Some(finished) = held.record().finished() {
-            return Ok(finished.clone());
+            return Ok(Some(finished.clone()));
         }
         if held.record().manifest().is_partial() {
-            return Err(MergeError::Partial);
+            return publish::settle(held).map(|()| None);
         }
-        publish::publish(held, &MergeDemand::default(), &self.options)
-    }
-
-    /// Keeps the promise of a finish for a complete partial upload: under it its bytes are on the
-    /// disk. Blocks.
-    pub fn settle(&self, held: &mut Held) -> Result<(), MergeError> {
-        publish::settle(held)
+        publish::publish(held, &MergeDemand::default(), &self.options).map(Some)
     }
 
     /// Finishes an upload on request. One merge runs per upload; others wait for it a while, then

@@ -175,7 +175,8 @@ pub(super) fn settle(held: &mut Held) -> Result<(), MergeError> {
     }
     let parts: BTreeSet<PartId> = held.record().chunks().iter().map(|(_, c)| c.part).collect();
     parts.into_iter().try_for_each(|part| sync_or_drop(held, part))?;
-    Ok(held.commit([Fact::Touched], flush)?)
+    held.storage().sync_parts(held.id(), flush).map_err(HoldError::Io)?;
+    Ok(held.commit_found([], flush)?)
 }
 
 fn first_name(held: &Held, composite: Option<Sha256Digest>, options: &MergeOptions) -> FinalName {

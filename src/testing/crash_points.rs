@@ -2,10 +2,10 @@
 //! dying machine can lose what no flush has put on the disk: the next start must find nothing lost
 //! that was promised, no wrong byte, and an upload that can be completed.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
-    House, Script, Setup, chunk, content, layout,
+    Frame, House, Script, Setup, chunk, content, layout,
     trace::{Loss, Remains, Span, Step, Told, Trace, TraceState, TraceStorage, losses},
 };
 use crate::{
@@ -80,6 +80,27 @@ impl Scene {
         self.house.settle().await;
     }
 
+    /// Bytes from 3 to 10 come, and whoever looks sees two whole chunks while their sender stalls.
+    async fn watch(&self, id: &UploadId, bytes: &[u8]) {
+        let stalled = Script::in_frames(&bytes[3..10], 2).unannounced();
+        let stalled = stalled.then(Frame::Stall, 0);
+        let (house, own) = (self.house.clone(), id.clone());
+        let append = tokio::spawn(async move { house.append(&own, 3, stalled).await });
+        let mut view = self.house.status(id).await;
+        while view.record.chunks().sealed() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            view = self.house.status(id).await;
+        }
+        for (index, sealed) in view.record.chunks().iter() {
+            let (id, digest) = (id.clone(), sealed.digest.unwrap());
+            self.trace.told(Told::Chunk { id, index: index.get(), digest });
+        }
+        self.trace.told(Told::Offset { id: id.clone(), offset: view.offset.get() });
+        let offset = self.house.head(id).await;
+        self.trace.told(Told::Offset { id: id.clone(), offset });
+        append.await.unwrap().unwrap();
+    }
+
     pub(super) async fn put(&self, index: u64, bytes: &[u8]) {
         self.house.put(HASH, (index, bytes), layout(4, 14, 4)).await.unwrap();
         let id = self.house.id_of(HASH);
@@ -107,6 +128,7 @@ impl Scene {
 enum Story {
     Append,
     AppendAtOnce,
+    Watched,
     Checked,
     Chunks,
     Replace,
@@ -118,9 +140,10 @@ enum Story {
 }
 
 impl Story {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Append,
         Self::AppendAtOnce,
+        Self::Watched,
         Self::Checked,
         Self::Chunks,
         Self::Replace,
@@ -133,7 +156,9 @@ impl Story {
 
     async fn run(self, scene: &Scene) -> Vec<Work> {
         match self {
-            Self::Append | Self::AppendAtOnce | Self::Checked => self.append(scene).await,
+            Self::Append | Self::AppendAtOnce | Self::Watched | Self::Checked => {
+                self.append(scene).await
+            }
             Self::Chunks | Self::Replace | Self::Mixed => self.chunks(scene).await,
             Self::Join | Self::JoinUnfinished => self.join(scene).await,
             Self::Delete | Self::DeleteFinished => self.delete(scene).await,
@@ -145,6 +170,11 @@ impl Story {
         scene.trace.told(Told::Begun { id: id.clone() });
         match self {
             Self::AppendAtOnce => scene.push(&id, 0, &bytes).await,
+            Self::Watched => {
+                scene.push(&id, 0, &bytes[..3]).await;
+                scene.watch(&id, &bytes).await;
+                scene.push(&id, 10, &bytes[10..]).await;
+            }
             Self::Checked => {
                 scene.push(&id, 0, &bytes[..3]).await;
                 let wrong = Checksum::of(ChecksumAlgorithm::Sha256, b"other bytes");

@@ -131,7 +131,8 @@ fn setups() -> impl Iterator<Item = Setup> {
             |(chunks_per_part, hashing)| Setup {
                 chunks_per_part,
                 durability,
-                hashing,
+                // `ack` needs digests.
+                hashing: if durability == Durability::Ack { Hashing::Sha256 } else { hashing },
                 ..Setup::default()
             },
         )

@@ -5,10 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     durable::Durability,
     hold::HoldError,
-    ingest::{ChunkFate, IngestError},
+    ingest::{ChunkFate, IngestError, NewUpload},
     storage::{Failure, Operation},
-    testing::{Bench, chunk, content, is_io, layout, part},
-    upload::{Fact, FinalName, Phase, Sha256Digest, UploadId},
+    testing::{Bench, Script, chunk, content, is_io, layout, part},
+    upload::{Concatenation, Fact, FinalName, Length, Phase, Sha256Digest, UploadId},
 };
 
 const HASH: &str = "00112233445566778899aabbccddeeff";
@@ -62,6 +62,37 @@ async fn a_finish_waits_for_the_disk_where_it_was_promised_to() {
 }
 
 // spec: STORE-9
+// spec: STORE-7
+#[tokio::test]
+async fn the_end_of_a_partial_upload_waits_for_the_disk_whoever_tells_it() {
+    for durability in [Durability::Complete, Durability::Ack] {
+        let mut bench = bench(Durability::None);
+        let bytes = content(12, 2);
+        let new = NewUpload {
+            length: Some(Length::new(12).unwrap()),
+            metadata: String::new(),
+            filename: None,
+            media_type: None,
+            concatenation: Some(Concatenation::Partial),
+            owner: String::new(),
+        };
+        let id = bench.create_with(new, Script::of(&[])).await.unwrap().id;
+        bench.push(&id, 0, &bytes).await.unwrap();
+        // As a kill leaves it in front of the flush that the last answer would have waited for.
+        bench.reopen_with(|setup| setup.durability = durability).await;
+        bench.faults.fail_from(Operation::SyncParts, 1, Failure::Device);
+        let told = bench.ingest.head(&id).await;
+        assert!(
+            matches!(told, Err(IngestError::Hold(HoldError::Busy))),
+            "{durability:?}: {told:?}"
+        );
+        bench.faults.clear();
+        let flushes = bench.faults.calls(Operation::Sync);
+        assert_eq!(bench.head(&id).await, 12);
+        assert!(bench.faults.calls(Operation::Sync) > flushes, "{durability:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_finish_whose_flush_fails_begins_again_with_the_bytes() {
     let bytes = content(12, 3);

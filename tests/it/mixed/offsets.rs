@@ -230,15 +230,9 @@ impl Client {
         done
     }
 
-    /// The status while a PATCH runs. It tells what one process has, and no flush was waited for:
-    /// the power may take that.
+    /// The status while a PATCH runs.
     fn watch(&mut self, line: &Line<'_>, number: u64) -> Option<()> {
         self.does("status of a PATCH");
-        let before = self.known(number).told.clone();
-        let done = self.status(line, number);
-        if let Some(known) = self.uploads.get_mut(&number).filter(|_| line.rules.power) {
-            known.told = before;
-        }
-        done
+        self.status(line, number)
     }
 }
