@@ -1,0 +1,212 @@
+//! How many calls to the kernel fixed work takes: what keeps piton from growing slower unnoticed.
+//!
+//! Wall time says nothing on a shared machine, and calls are what small requests cost. Counted are
+//! calls on files and folders of the data folder, and reads and writes of sockets; not those by
+//! which threads wake each other, whose number depends on chance. Whoever changes a figure for the
+//! better lowers it here, whoever needs one more call says in the commit what for.
+//!
+//! It runs with the tests (`cargo test --test calls`), and where `strace` cannot, it says so.
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "what a measurement and a test may do"
+)]
+
+#[allow(dead_code, reason = "shared with benchmarks")]
+#[path = "peers/client.rs"]
+mod client;
+#[allow(dead_code, reason = "shared with benchmarks")]
+#[path = "program/mod.rs"]
+mod program;
+#[allow(dead_code, reason = "shared with benchmarks")]
+#[path = "peers/server.rs"]
+mod server;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use client::{Conn, PIECE, created};
+use server::Server;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+const GIB: usize = 1024 * MIB;
+
+/// How much more than what is written here a figure may be, and how much less before it is to be
+/// written anew: the readiness of sockets differs a little from run to run.
+const MORE: f64 = 1.08;
+const LESS: f64 = 0.85;
+
+/// Calls that each piece of work takes.
+#[derive(Debug, Clone, Copy)]
+struct Stated {
+    files: f64,
+    sockets: f64,
+}
+
+/// Calls that were counted.
+#[derive(Debug)]
+struct Calls {
+    files: f64,
+    sockets: f64,
+    /// Which there were on files, for people.
+    by_name: String,
+}
+
+/// Uploads that a test makes.
+const UPLOADS: usize = 60;
+
+#[test]
+fn an_upload_with_its_creation() {
+    let stated = Stated { files: 47.6, sockets: 2.0 };
+    compare("none", UPLOADS, stated, |server, conn| {
+        let request = server.create_with(&format!("Upload-Length: {KIB}\r\n"), &PIECE[..KIB]);
+        for _ in 0..UPLOADS {
+            created(conn.ask(&request));
+        }
+    });
+}
+
+#[test]
+fn an_upload_in_two_steps() {
+    compare("none", UPLOADS, Stated { files: 54.0, sockets: 4.0 }, two_steps);
+}
+
+#[test]
+fn an_upload_in_two_steps_that_is_durable_once_it_is_finished() {
+    compare("complete", UPLOADS, Stated { files: 77.0, sockets: 4.0 }, two_steps);
+}
+
+#[test]
+fn an_upload_in_two_steps_of_which_every_answer_is_durable() {
+    compare("ack", UPLOADS, Stated { files: 90.0, sockets: 4.0 }, two_steps);
+}
+
+fn two_steps(server: &Server, conn: &mut Conn) {
+    for _ in 0..UPLOADS {
+        let url = server.upload(conn, KIB);
+        assert_eq!(conn.ask(&server.patch_with(&url, 0, &PIECE[..KIB])).status, 204);
+    }
+}
+
+#[test]
+fn a_patch_of_64_kib() {
+    compare("none", 100, Stated { files: 11.2, sockets: 2.2 }, |server, conn| {
+        let url = server.upload(conn, 64 * GIB);
+        server.send_on(conn, &url, 0..100 * 64 * KIB, 64 * KIB);
+    });
+}
+
+#[test]
+fn a_head() {
+    compare("none", 100, Stated { files: 7.2, sockets: 2.0 }, |server, conn| {
+        let url = server.upload(conn, KIB);
+        for _ in 0..100 {
+            assert_eq!(conn.ask(&server.head(&url)).status, 200);
+        }
+    });
+}
+
+#[test]
+fn a_mebibyte_of_one_patch() {
+    compare("none", 64, Stated { files: 5.8, sockets: 8.0 }, |server, conn| {
+        server.send(conn, 64 * MIB, 64 * MIB);
+    });
+}
+
+/// Does the work with and without anybody looking, and compares the calls of each of `times`.
+#[track_caller]
+fn compare(durability: &str, times: usize, stated: Stated, work: impl Fn(&Server, &mut Conn)) {
+    if !can_trace() {
+        println!("left out: strace is not installed, or may not trace");
+        return;
+    }
+    let found = trace(durability, times, work);
+    println!("{:.2} on files, {:.2} on sockets: {}", found.files, found.sockets, found.by_name);
+    let (files, sockets) = (found.files, found.sockets);
+    for (name, is, stated) in [("files", files, stated.files), ("sockets", sockets, stated.sockets)]
+    {
+        assert!(
+            (stated * LESS..=stated * MORE).contains(&is),
+            "{is:.2} calls on {name} each, where {stated:.2} are stated; on files: {}",
+            found.by_name
+        );
+    }
+}
+
+fn can_trace() -> bool {
+    let mut strace = Command::new("strace");
+    strace.args(["-o", "/dev/null", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
+    strace.status().is_ok_and(|status| status.success())
+}
+
+/// Starts piton below `strace`, has it work, and counts.
+fn trace(durability: &str, times: usize, work: impl Fn(&Server, &mut Conn)) -> Calls {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, log) = (folder.path().join("data"), folder.path().join("calls"));
+    let mut command = Command::new("strace");
+    command.args(["-f", "-y", "-s", "0", "-e", "signal=none", "-o"]).arg(&log);
+    command.arg(env!("CARGO_BIN_EXE_piton")).args(["--listen=127.0.0.1:0", "--log-level=warn"]);
+    command.arg(format!("--durability={durability}")).arg("--data-dir").arg(&data);
+    let server = Server::start(command, &data).unwrap();
+    let mut conn = server.connect();
+    // What is done once is not counted.
+    server.send(&mut conn, KIB, KIB);
+    let before = settled(&log);
+    work(&server, &mut conn);
+    drop(conn);
+    server.stop();
+    let log = fs::read(&log).unwrap();
+    let log = String::from_utf8_lossy(&log[before as usize..]);
+    count(&log, &data, times)
+}
+
+/// The length of the log once nothing is added to it: a start goes on behind the first answer.
+fn settled(log: &Path) -> u64 {
+    let length = || fs::metadata(log).unwrap().len();
+    let mut before = length();
+    loop {
+        thread::sleep(Duration::from_millis(500));
+        if length() == before {
+            return before;
+        }
+        before = length();
+    }
+}
+
+fn count(log: &str, data: &Path, times: usize) -> Calls {
+    let data = data.to_str().unwrap();
+    // A call that was interrupted by another thread's has a second line.
+    let calls = || log.lines().filter(|line| !line.contains(" resumed>"));
+    let mut names = BTreeMap::new();
+    for line in calls().filter(|line| line.contains(data)) {
+        let name = line.split_once('(').map_or(line, |(name, _)| name).rsplit(' ').next().unwrap();
+        // Builds with assertions look at each file before they close it.
+        if name != "fcntl" {
+            *names.entry(name).or_insert(0) += 1;
+        }
+    }
+    let sockets = calls().filter(|line| {
+        let moves = ["recvfrom(", "sendto(", "read(", "write(", "readv(", "writev("];
+        line.contains("<socket:[") && moves.iter().any(|name| line.contains(name))
+    });
+    let each = |count: usize| count as f64 / times as f64;
+    let named = names.iter().map(|(name, count)| format!("{name} {:.2}", each(*count)));
+    Calls {
+        files: each(names.values().sum()),
+        sockets: each(sockets.count()),
+        by_name: named.collect::<Vec<_>>().join(", "),
+    }
+}
