@@ -162,7 +162,7 @@ impl Contender {
         Server::start(self.command(&data, "127.0.0.1:0"), &data)
     }
 
-    /// Starts it on a fresh folder, which goes with it.
+    /// Starts it on a fresh folder.
     pub fn start(&self, folder: &Path) -> Server {
         self.try_start(folder).unwrap_or_else(|why| panic!("{}: {why}", self.name))
     }

@@ -8,7 +8,8 @@
 //! All servers of a row run at the same time and are asked in turn, round after round, on the same
 //! disk, by the same client; the first round warms up and is not counted. CPU is that of the
 //! server's processes alone, as the kernel counts it. `docs/benchmarks.md` tells more, and is where
-//! `--write` puts tables and charts. Nothing here fails on a slow machine: the figures are for people.
+//! `--write` puts tables and charts. Nothing here fails on a slow machine: the figures are for
+//! people.
 #![allow(
     unreachable_pub,
     clippy::unwrap_used,
@@ -37,6 +38,8 @@ mod row;
 mod rows;
 #[allow(dead_code, reason = "shared with the count of calls")]
 mod server;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use self::{
     contender::Field,
@@ -75,10 +78,17 @@ fn main() {
     }
     let mut measured = Vec::new();
     for row in rows::all(&field) {
-        if options.wants(row.id) {
-            let row = measure(row, &field, options.rounds);
-            print!("{}", paper::text(&row));
-            measured.push(row);
+        if !options.wants(row.id) {
+            continue;
+        }
+        let id = row.id;
+        // The others are worth having all the same.
+        match catch_unwind(AssertUnwindSafe(|| measure(row, &field, options.rounds))) {
+            Ok(row) => {
+                print!("{}", paper::text(&row));
+                measured.push(row);
+            }
+            Err(_) => println!("\n{id} could not be measured"),
         }
     }
     print!("{}", paper::goals(&measured));

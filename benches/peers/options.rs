@@ -75,7 +75,7 @@ impl Options {
         if options.rounds == 0 {
             options.rounds = if options.quick { 2 } else { 5 };
         }
-        let whole = options.only.is_empty() && !options.quick;
+        let whole = options.only.is_empty();
         assert!(whole || !options.write, "--write takes the figures of a whole run");
         options
     }

@@ -36,6 +36,9 @@ impl Paper {
                 .to_owned(),
             format!("{rounds} rounds, minimum · median; ratios are those of minimums"),
         ];
+        if field.quick {
+            about.push("`--quick`: small sizes and short looks, only to see that it works".into());
+        }
         for (name, why) in &field.missing {
             about.push(format!("{name} is missing: {why}"));
         }
@@ -120,13 +123,18 @@ fn base(row: &Measured) -> Option<&Series> {
 
 /// As a multiple of piton's.
 fn ratio(row: &Measured, series: &Series, figure: Figure) -> Option<f64> {
-    Some(series.best(figure)?.0 / base(row)?.best(figure)?.0)
+    multiple(series, base(row)?, figure)
+}
+
+/// None where one of both was too little for the clock.
+fn multiple(series: &Series, of: &Series, figure: Figure) -> Option<f64> {
+    let multiple = series.best(figure)?.0 / of.best(figure)?.0;
+    (multiple.is_finite() && multiple > 0.0).then_some(multiple)
 }
 
 /// As a multiple of the floor's CPU.
 fn above_floor(row: &Measured, series: &Series) -> Option<f64> {
-    let floor = row.named(series.floor?)?;
-    Some(series.best(Figure::Cpu)?.0 / floor.best(Figure::Cpu)?.0)
+    multiple(series, row.named(series.floor?)?, Figure::Cpu)
 }
 
 fn title_of(row: &Measured) -> String {
@@ -164,14 +172,14 @@ fn cells(row: &Measured, series: &Series) -> Vec<String> {
             format!("{} · {}", show(row.unit, least), show(row.unit, middle))
         })
     };
-    let multiple = |of: Option<f64>| of.map_or_else(String::new, times);
+    let shown = |of: Option<f64>| of.map_or_else(String::new, times);
     let mut cells =
-        vec![pair(series.best(Figure::Cost), cost), multiple(ratio(row, series, Figure::Cost))];
+        vec![pair(series.best(Figure::Cost), cost), shown(ratio(row, series, Figure::Cost))];
     if matches!(row.unit, Unit::PerGib | Unit::Rate) {
         cells.extend([
             pair(series.best(Figure::Cpu), cpu),
-            multiple(ratio(row, series, Figure::Cpu)),
-            multiple(above_floor(row, series)),
+            shown(ratio(row, series, Figure::Cpu)),
+            shown(above_floor(row, series)),
             series.client().map_or_else(String::new, |of| cpu(row.unit, of)),
         ]);
     }
@@ -273,7 +281,9 @@ fn judged(row: &Measured, goal: &Goal) -> [String; 4] {
     let of = if goal.figure == Figure::Cpu { "CPU" } else { "time" };
     let of = if row.unit == Unit::Kib { "memory" } else { of };
     let says = match goal.times {
-        Times::One if row.unit == Unit::Rate => format!("≥ {} per s", cost(row.unit, goal.at_most)),
+        Times::One if row.unit == Unit::Rate => {
+            format!("≥ {} per s", cost(row.unit, goal.at_most))
+        }
         Times::One => format!("≤ {} {}", goal.at_most, cost_head(row.unit)),
         Times::Of(name) => format!("{of} ≤ {} × {name}", goal.at_most),
         Times::BestPeer if row.unit == Unit::Rate => {

@@ -1,10 +1,10 @@
 //! One row of the table: the same work by each who can do it, round after round.
 
-use std::{fmt, path::Path};
+use std::{fmt, fs, path::Path};
 
 use crate::{
     contender::{Contender, Field},
-    server::{Sample, Server},
+    server::{Sample, Server, fresh},
 };
 
 /// What a row's figures mean; all of them are costs, so that less is better.
@@ -198,11 +198,11 @@ impl Measured {
 /// Measures a row: all in turn, round after round.
 pub fn measure(row: Row, field: &Field, rounds: usize) -> Measured {
     let Row { id, title, unit, entries, goals, cold } = row;
-    let folder = tempfile::tempdir_in(field.folder()).unwrap();
+    let folder = fresh(field.folder());
     let mut series = Vec::new();
     for Entry { name, begin, floor } in entries {
         let samples = Vec::with_capacity(rounds);
-        series.push((Series { name, floor, samples }, begin(folder.path())));
+        series.push((Series { name, floor, samples }, begin(&folder)));
     }
     for round in usize::from(cold)..=rounds {
         for (series, measure) in &mut series {
@@ -213,5 +213,10 @@ pub fn measure(row: Row, field: &Field, rounds: usize) -> Measured {
         }
     }
     let series = series.into_iter().map(|(series, _)| series).collect();
+    // Thousands of small files stay until all is measured: for some minutes ext4 looks at every
+    // inode that was freed before it takes a new one, and the next rows would pay for it.
+    if unit != Unit::Rate {
+        let _ = fs::remove_dir_all(folder);
+    }
     Measured { id, title, unit, series, goals }
 }

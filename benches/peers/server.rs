@@ -37,7 +37,7 @@ impl Sample {
     }
 }
 
-/// A process, and whom it started, on a folder of its own.
+/// A process, and whom it started, on a folder of its own that stays when they end.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
@@ -46,8 +46,6 @@ pub struct Server {
     /// Where uploads are created.
     path: String,
     folder: PathBuf,
-    /// Is the folder somebody else's?
-    kept: bool,
 }
 
 impl Server {
@@ -73,7 +71,7 @@ impl Server {
         let path = if path.is_empty() { "/files/".to_owned() } else { format!("/{path}") };
         let others = descendants(child.id());
         let address = address.parse().map_err(|_| format!("its first line was {line:?}"))?;
-        Ok(Self { child, others, address, path, folder: folder.to_owned(), kept: false })
+        Ok(Self { child, others, address, path, folder: folder.to_owned() })
     }
 
     /// Starts what was told to listen at `address`, and waits for its first answer; what that took.
@@ -87,7 +85,7 @@ impl Server {
             .unwrap();
         let path = "/files/".to_owned();
         let folder = folder.to_owned();
-        let server = Self { child, others: Vec::new(), address, path, folder, kept: true };
+        let server = Self { child, others: Vec::new(), address, path, folder };
         while Conn::try_open(address).is_err() {
             assert!(since.elapsed() < PATIENCE, "no server at {address}");
             thread::sleep(Duration::from_micros(500));
@@ -108,6 +106,13 @@ impl Server {
     /// Where uploads are created.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Ends it, and removes its folder, which otherwise stays.
+    pub fn remove(self) {
+        let folder = self.folder.clone();
+        drop(self);
+        let _ = fs::remove_dir_all(folder);
     }
 
     /// Ends it in good order, or whom it looks after.
@@ -149,11 +154,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // As they are now: a number may be somebody else's by the time its process is gone.
+        for pid in descendants(self.child.id()) {
+            let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if !self.kept {
-            let _ = fs::remove_dir_all(&self.folder);
-        }
     }
 }
 

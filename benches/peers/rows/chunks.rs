@@ -20,6 +20,9 @@ use crate::{
 
 const CHUNK: usize = 8 * MIB;
 const AT_ONCE: usize = 6;
+const BUSY: u16 = 423;
+/// After which a client asks again.
+const AGAIN: Duration = Duration::from_millis(5);
 const COPY: &str = "floor: cp";
 
 pub fn rows(field: &Field) -> Vec<Row> {
@@ -86,9 +89,17 @@ fn send(server: &Server, name: &str, size: usize) {
                  &chunk_size={CHUNK} HTTP/1.1\r\nHost: piton\r\nContent-Length: {CHUNK}\r\n\
                  Content-Type: application/octet-stream\r\n\r\n"
             );
-            conn.send(head.as_bytes());
-            conn.send_noise(CHUNK);
-            let answer = conn.answer(true);
+            let mut send = || {
+                conn.send(head.as_bytes());
+                conn.send_noise(CHUNK);
+                conn.answer(true)
+            };
+            let mut answer = send();
+            // A disk that others keep busy: any client tries again.
+            while answer.status == BUSY {
+                thread::sleep(AGAIN);
+                answer = send();
+            }
             assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
         }
     });
@@ -109,7 +120,7 @@ fn finish(conn: &mut Conn, name: &str) -> String {
                 let answer: Value = serde_json::from_slice(&answer.body).unwrap();
                 return answer["url"].as_str().unwrap().to_owned();
             }
-            202 => thread::sleep(Duration::from_millis(5)),
+            202 | BUSY => thread::sleep(AGAIN),
             other => panic!("{other}: {}", String::from_utf8_lossy(&answer.body)),
         }
     }

@@ -45,7 +45,12 @@ fn fresh_each(field: &Field, work: fn(&Server) -> f64) -> Vec<Entry> {
     let entry = |contender: Contender| {
         Entry::named(&contender.name.clone(), move |folder| {
             let folder = folder.to_owned();
-            Box::new(move || Sample::plain(work(&contender.start(&folder))))
+            Box::new(move || {
+                let server = contender.start(&folder);
+                let kib = work(&server);
+                server.remove();
+                Sample::plain(kib)
+            })
         })
     };
     piton_and_peers(field).into_iter().map(entry).collect()
