@@ -44,8 +44,8 @@ const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 const GIB: usize = 1024 * MIB;
 
-/// How much more or less calls on files may be than what is stated: the names of uploads are chance,
-/// and so is which of their folders are there already.
+/// How much more or less calls on files may be than what is stated: the names of uploads are
+/// chance, and so is which of their folders are there already.
 const USUAL: f64 = 0.08;
 /// The same where it is also chance how many bytes are there at a time.
 const WIDE: f64 = 0.5;
