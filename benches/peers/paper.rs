@@ -40,7 +40,7 @@ impl Paper {
             about.push("`--quick`: small sizes and short looks, only to see that it works".into());
         }
         for (name, why) in &field.missing {
-            about.push(format!("{name} is missing: {why}"));
+            about.push(format!("{name} takes no part: {}", why.trim_start_matches("error: ")));
         }
         Self { about }
     }
@@ -247,8 +247,12 @@ fn glance(rows: &[Measured]) -> String {
         let unit = cost_head(row.unit);
         let _ = write!(text, "| {} | {} | {unit} |", row.title, cost(row.unit, least));
         for name in &names {
-            let found = row.named(name).and_then(|series| ratio(row, series, Figure::Cost));
-            let _ = write!(text, " {} |", found.map_or_else(|| "-".to_owned(), times));
+            let series = row.named(name);
+            let found = series.and_then(|series| ratio(row, series, Figure::Cost));
+            let found = found.map_or_else(|| "-".to_owned(), times);
+            let remark = series.and_then(Series::remark);
+            let remark = remark.map_or_else(String::new, |remark| format!(", but {remark}"));
+            let _ = write!(text, " {found}{remark} |");
         }
         text.push('\n');
     }

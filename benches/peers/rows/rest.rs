@@ -5,6 +5,7 @@ use std::{thread, time::Duration};
 use super::{PITON, piton_and_peers};
 use crate::{
     KIB, MIB,
+    chart::grouped,
     client::Conn,
     contender::{Contender, Field},
     row::{Entry, Figure, Goal, Row, Times, Unit},
@@ -34,7 +35,7 @@ pub fn rows(field: &Field) -> Vec<Row> {
         let all = piton_and_peers(field);
         let entries = all.iter().map(|contender| start(contender, count)).collect();
         let id = if count == 1_000 { "start-1k" } else { "start-100k" };
-        let title = format!("start with {count} uploads at rest, to the first answer");
+        let title = format!("start with {} uploads at rest, to the first answer", grouped(count));
         rows.push(Row::new(id, title, Unit::Millis, entries).goal(below(1_000.0)));
     }
     rows
