@@ -1,11 +1,6 @@
 //! The figures as people read them: lines on a terminal, tables and charts in `docs/`.
 
-use std::{
-    fmt::Write,
-    fs,
-    path::{Path, PathBuf},
-    time::SystemTime,
-};
+use std::{fmt::Write, fs, path::Path, time::SystemTime};
 
 use crate::{
     chart::{self, Group, grouped, times},
@@ -65,12 +60,12 @@ impl Paper {
             ("cpu", "Server CPU, as a multiple of piton's", Figure::Cpu),
         ] {
             let legend = "to the right of 1: piton is ahead; piton hashes every byte, peers none";
-            fs::write(picture(file), chart::bars(title, legend, &peers(rows, figure))).unwrap();
+            draw(file, &chart::bars(title, legend, &peers(rows, figure)));
             let _ = writeln!(text, "\n![{title}](benchmarks/{file}.svg)");
         }
         let title = "Server CPU, as a multiple of the floor";
         let legend = "the floor: a thread, or hyper, that does the same work and nothing else";
-        fs::write(picture("floor"), chart::bars(title, legend, &floors(rows))).unwrap();
+        draw("floor", &chart::bars(title, legend, &floors(rows)));
         let _ = writeln!(text, "\n![{title}](benchmarks/floor.svg)");
         let _ = write!(text, "\n### Goals\n\n{}", goals_table(rows));
         for row in rows {
@@ -83,7 +78,7 @@ impl Paper {
     pub fn write_growth(&self, curves: &[Curves]) {
         let mut text = self.listed();
         for curves in curves {
-            fs::write(picture(curves.id), chart::lines(curves)).unwrap();
+            draw(curves.id, &chart::lines(curves));
             let _ = writeln!(text, "\n![{}](benchmarks/{}.svg)\n", curves.of, curves.id);
             let names: Vec<_> = curves.lines.iter().map(|(name, _)| *name).collect();
             let _ = writeln!(text, "| {} | {} |", curves.of, names.join(" | "));
@@ -103,8 +98,10 @@ impl Paper {
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/benchmarks.md");
 
-fn picture(name: &str) -> PathBuf {
-    Path::new(PAGE).with_extension("").join(format!("{name}.svg"))
+fn draw(name: &str, svg: &str) {
+    let folder = Path::new(PAGE).with_extension("");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(format!("{name}.svg")), svg).unwrap();
 }
 
 /// Puts `text` between the marks of that name.
