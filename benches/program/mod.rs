@@ -14,24 +14,20 @@ const TICKS: f64 = 100.0;
 
 /// What the figures were taken on.
 pub fn machine(folder: &Path) -> String {
-    const TMPFS: u64 = 0x0102_1994;
     let cpus = thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": ?");
+    let model = info.lines().find(|line| line.starts_with("model name"));
+    let model = model.and_then(|line| line.split_once(": ")).map_or("?", |(_, model)| model);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let kind = rustix::fs::statfs(folder).unwrap().f_type;
-    let kind = u64::try_from(kind).unwrap_or_default();
-    let warning = if kind == TMPFS {
-        "\nWARNING: this is tmpfs, which has no disk behind it; take a folder on one"
-    } else {
-        ""
+    // From statfs(2).
+    let kind = match u64::try_from(rustix::fs::statfs(folder).unwrap().f_type) {
+        Ok(0xef53) => "ext4",
+        Ok(0x5846_5342) => "XFS",
+        Ok(0x9123_683e) => "btrfs",
+        Ok(0x0102_1994) => "tmpfs, which has no disk behind it: take a folder on one",
+        _ => "another file system",
     };
-    format!(
-        "{cpus} CPUs{model}, kernel {}, files in {} (type {kind:#x}), HTTP/1.1 without \
-         TLS{warning}",
-        kernel.trim(),
-        folder.display(),
-    )
+    format!("{cpus} CPUs: {model}, kernel {}, files on {kind}, HTTP/1.1 without TLS", kernel.trim())
 }
 
 /// User and system time out of a `stat` file of `/proc`.

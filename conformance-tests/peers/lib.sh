@@ -1,8 +1,8 @@
 # What the launchers of programs share that take a port and not port 0. Sourced.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-# Where `install` puts programs.
-peers=$root/target/peers
+# Where `install` puts programs, and with --release those whose speed is looked at.
+peers=$root/target/peers${PITON_PEERS:+/$PITON_PEERS}
 
 misused() {
   printf 'error: %s\n' "$1" >&2
@@ -49,13 +49,20 @@ free_port() {
   echo "$candidate"
 }
 
+# The program of a peer: the one that `install` put there, else the one on PATH.
+#   program_of NAME
+program_of() {
+  local found=$peers/bin/$1
+  [ -x "$found" ] || found=$(command -v "$1") || misused "$1 is not installed: conformance-tests/peers/install $1"
+  echo "$found"
+}
+
 # Becomes the program, whose process id is then the one that was started; the line on stdout comes
 # once it answers.
 #   become NAME PROGRAM [ARGUMENT...]
 become() {
   local name=$1
   shift
-  [ -x "$1" ] || misused "$name is not installed: conformance-tests/peers/install $name"
   announce "$name" $$ &
   exec "$@" >&2
 }

@@ -26,6 +26,12 @@ process.on('uncaughtException', (error) => {
   if (error.code !== 'ERR_INVALID_STATE') process.exit(1)
 })
 
+if (process.argv[2] === '--version') {
+  const {default: about} = await import('./package.json', {with: {type: 'json'}})
+  console.log(`@tus/server ${about.dependencies['@tus/server']}`)
+  process.exit(0)
+}
+
 // `--name=value` and `--name value`.
 const options = {listen: '127.0.0.1:0', 'data-dir': './data', 'expire-after': '24h'}
 const known = new Set([...Object.keys(options), 'max-size'])
