@@ -76,7 +76,7 @@ fn service() -> Service {
         page: Page::module(),
         pace: Pace { idle_timeout: 30 * second, min_rate: None },
         finishing: Finishing::OnRequest,
-        turns: TurnOptions { per_address: None, wait: second },
+        turns: TurnOptions { together: None, per_address: None, wait: second },
         metrics: Metrics::Shown,
     };
     Service::new(ingest, options, tasks, stop)

@@ -39,6 +39,7 @@ pub(crate) fn arguments(data: &[u8]) {
         Ok(Command::Serve(options)) => {
             judge(Config::load(*options).map_err(|error| error.to_string()));
         }
+        Ok(Command::Inspect(_) | Command::Verify(_)) => {}
         Err(said) => assert!(matches!(said.exit_code(), 0 | 2)),
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod clauses;
 mod doors;
+mod guarantees;
 mod hosts;
 mod imports;
 mod orphans;
@@ -66,6 +67,14 @@ fn each_conformance_row_is_tested_and_each_citation_exists() {
     let path = root().join(rows::PAGE);
     let page = std::fs::read_to_string(path).expect("the rows are beside the judge");
     nothing_to_complain_about(rows::complaints(&page, &Source::all_below(root())));
+}
+
+#[test]
+fn each_guarantee_is_tested_and_each_limit_is_the_one_in_the_code() {
+    let read = |path| std::fs::read_to_string(root().join(path)).expect("a page of the papers");
+    let (page, rows_page) = (read(guarantees::PAGE), read(rows::PAGE));
+    let all = Source::all_below(root());
+    nothing_to_complain_about(guarantees::complaints(&page, &rows_page, &all));
 }
 
 #[test]

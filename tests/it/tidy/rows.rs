@@ -88,7 +88,8 @@ fn must_be_tested(id: &str) -> bool {
     TESTED.iter().any(|kind| id.split('-').next() == Some(kind))
 }
 
-fn is_id(text: &str) -> bool {
+/// Whether a text is the id of a row.
+pub fn is_id(text: &str) -> bool {
     let known = text.split('-').next().is_some_and(|kind| KINDS.contains(&kind));
     let number = text.rsplit('-').next().unwrap_or_default();
     let two_digits = number.len() == 2 && number.bytes().all(|digit| digit.is_ascii_digit());
