@@ -321,7 +321,7 @@ impl Held {
     }
 
     /// Waits until the tail's part is on the disk. A failed fsync is final: what lies behind the
-    /// bytes that were promised may be gone although it can still be read, so it is asked for again.
+    /// promised bytes may be gone although it can still be read, so it is asked for again.
     fn sync_or_lose(&self, tail: &Tail) -> Result<(), HoldError> {
         let Err(error) = tail.blob()?.sync() else { return Ok(()) };
         let id = self.id();

@@ -9,8 +9,17 @@ use spdx::{Expression, ParseMode};
 use super::root;
 
 /// Crates that others ask for in several versions; nothing to be done about it here.
-const TWICE: [&str; 7] =
-    ["base64", "bit-set", "bit-vec", "getrandom", "r-efi", "syn", "windows-sys"];
+const TWICE: [&str; 9] = [
+    "base64",
+    "bit-set",
+    "bit-vec",
+    "getrandom",
+    "r-efi",
+    "rand",
+    "rand_core",
+    "syn",
+    "windows-sys",
+];
 
 /// What is wrong with these packages, as `cargo metadata` tells of them.
 fn complaints(packages: &[Value], allowed: &[String]) -> Vec<String> {
