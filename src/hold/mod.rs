@@ -526,7 +526,7 @@ impl Holds {
         if usable && !held.is_expired() {
             return Ok((held, Origin::Found));
         }
-        if fate == FileFate::Changed {
+        if fate == FileFate::Changed && held.record().phase() == Phase::Finished {
             // What lies there now is somebody's work, and stays.
             held.commit([Fact::Corrupt], Flush::Lazy).map_err(|error| (error, None))?;
         }
