@@ -7,6 +7,7 @@ use crate::{
     clock::Clock,
     hold::HoldError,
     ingest::IngestError,
+    storage::{Failure, Operation},
     testing::{Bench, Medium, content},
     upload::{Timestamp, UploadId},
 };
@@ -115,6 +116,28 @@ async fn what_is_told_of_an_end_is_written_down_however_it_is_asked() {
         is_gone(&bench, &id).await;
         assert!(bench.parts(&id).is_empty(), "{way}");
     }
+}
+
+/// Nobody who comes back within the time that a restart leaves finds less than was told.
+// spec: STORE-3, STORE-83
+#[tokio::test]
+async fn an_end_that_breaks_off_takes_no_bytes_of_what_may_come_back() {
+    let mut bench = Bench::local();
+    let [unwritten, unremoved] = [begun(&bench).await, begun(&bench).await];
+    pass(&bench, HOUR * 2);
+    bench.faults.fail(Operation::RemoveUpload, 1, Failure::Device);
+    is_gone(&bench, &unremoved).await;
+    // Nothing works any more from the word on that it expired.
+    bench.ledgers.fail(1);
+    bench.ledgers.crash();
+    assert!(bench.ingest.head(&unwritten).await.is_err());
+    bench.faults.clear();
+    bench.ledgers.clear();
+    restart(&mut bench).await;
+    assert_eq!(bench.head(&unwritten).await, 6);
+    is_gone(&bench, &unremoved).await;
+    bench.holds.remove_remains(&unremoved).unwrap();
+    assert!(bench.parts(&unremoved).is_empty());
 }
 
 // spec: STORE-84
