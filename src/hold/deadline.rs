@@ -9,11 +9,19 @@ use crate::upload::{Phase, Record, Timestamp};
 /// reach it comes back in time, and a clock that was wrong at the start is put right.
 const GRACE: Duration = Duration::from_hours(1);
 
+/// The year 2026 begins. What is dated earlier was dated by a clock that was wrong: nothing was
+/// stored by piton before.
+const EARLIEST: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
 impl Holds {
-    /// When a time is over that began at `begun`. What was over at the start has a while left.
+    /// When a time is over that began at `begun`. What was over at the start has a while left, or
+    /// all of its time where nobody knows when that began.
     pub fn end(&self, begun: Timestamp, time: Duration) -> Timestamp {
         let end = self.clock.end(begun, time);
-        if end > self.started { end } else { self.started.plus(time.min(GRACE)) }
+        if end > self.started {
+            return end;
+        }
+        self.started.plus(if begun < EARLIEST { time } else { time.min(GRACE) })
     }
 
     /// When an unfinished upload expires that was last active at `at`.

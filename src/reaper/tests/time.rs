@@ -140,6 +140,26 @@ async fn an_end_that_breaks_off_takes_no_bytes_of_what_may_come_back() {
     assert!(bench.parts(&unremoved).is_empty());
 }
 
+/// A machine whose clock has no battery counts from 1970 until the network tells the time.
+// spec: STORE-84
+#[tokio::test]
+async fn a_clock_that_was_far_behind_at_the_start_takes_no_finished_file() {
+    let mut bench = Bench::memory_with(|setup| setup.keep_finished = Some(DAY * 30));
+    bench.clock.step_back(DAY * 365 * 20);
+    restart(&mut bench).await;
+    let finished = bench.create(Some(14)).await;
+    bench.push(&finished, 0, &content(14, 1)).await.unwrap();
+    bench.clock.step_forward(DAY * 365 * 20);
+    pass(&bench, BELIEVED);
+    restart(&mut bench).await;
+    assert_eq!(sweep(&bench).await, NOTHING);
+    pass(&bench, DAY * 29);
+    assert_eq!(sweep(&bench).await, NOTHING);
+    assert_eq!(bench.download(&finished).await, content(14, 1));
+    pass(&bench, DAY * 2);
+    assert_eq!(sweep(&bench).await.expired, 1);
+}
+
 // spec: STORE-84
 #[tokio::test]
 async fn what_was_over_at_the_start_has_an_hour_left() {
