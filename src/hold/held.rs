@@ -511,29 +511,6 @@ impl Held {
         Ok(())
     }
 
-    /// Removes the bytes of an upload whose deadline passed; a last fact stays, so that 410 can be
-    /// told from 404. That comes first: without it a restart may leave the upload a while (STORE-84),
-    /// and whoever comes back then would find less than was told.
-    pub fn expire(mut self) -> Result<(), HoldError> {
-        self.certainty = Certainty::InDoubt;
-        self.tail = None;
-        if self.record().finished().is_some() {
-            return self.retire();
-        }
-        let flush = self.durability().of_answer();
-        match self.commit([Fact::Expired], flush) {
-            // A full disk has room for the fact when the bytes are gone.
-            Err(HoldError::Io(error)) if error.kind() == io::ErrorKind::StorageFull => {
-                self.storage().remove_upload(self.id())?;
-                self.commit([Fact::Expired], flush)
-            }
-            committed => {
-                committed?;
-                Ok(self.storage().remove_upload(self.id())?)
-            }
-        }
-    }
-
     /// Removes a finished file whose time is over, in steps that each leave a trace: out of sight
     /// into the upload's own folder, then the fact, then the bytes. Were it removed under its name,
     /// nobody could tell after a crash whether that name is still this upload's.

@@ -319,7 +319,7 @@ async fn an_upload_that_is_damaged_takes_nothing_and_can_be_deleted() {
     }
 }
 
-/// A power loss that shortens a file is the usual one: its name came to the disk, its bytes did not.
+/// A power loss that shortens a file is the usual one: its name came to the disk, not its bytes.
 // spec: STORE-33
 #[tokio::test]
 async fn a_finished_file_that_a_power_loss_cut_may_be_sent_anew_at_once() {
