@@ -1,19 +1,27 @@
 //! When an upload's time is over.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
-use super::Holds;
-use crate::upload::{Phase, Record, Timestamp};
+use super::{Held, HoldError, Holds};
+use crate::upload::{Fact, Phase, Record, Timestamp};
 
 /// How long what was over when the process started is kept at least, so that whoever could not
 /// reach it comes back in time, and a clock that was wrong at the start is put right.
 const GRACE: Duration = Duration::from_hours(1);
 
+/// The year 2026 begins. What is dated earlier was dated by a clock that was wrong: nothing was
+/// stored by piton before.
+const EARLIEST: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
 impl Holds {
-    /// When a time is over that began at `begun`. What was over at the start has a while left.
+    /// When a time is over that began at `begun`. What was over at the start has a while left, or
+    /// all of its time where nobody knows when that began.
     pub fn end(&self, begun: Timestamp, time: Duration) -> Timestamp {
         let end = self.clock.end(begun, time);
-        if end > self.started { end } else { self.started.plus(time.min(GRACE)) }
+        if end > self.started {
+            return end;
+        }
+        self.started.plus(if begun < EARLIEST { time } else { time.min(GRACE) })
     }
 
     /// When an unfinished upload expires that was last active at `at`.
@@ -54,5 +62,30 @@ impl Holds {
         let parts = parts.map(|parts| &*parts.ids).unwrap_or_default().iter();
         let active = parts.filter_map(|id| self.state.load(id).ok());
         self.deadline(active.map(|part| part.record.last_activity()).fold(own, Timestamp::max))
+    }
+}
+
+impl Held {
+    /// Removes the bytes of an upload whose deadline passed; a last fact stays, so that 410 can be
+    /// told from 404. That comes first: without it a restart may leave the upload a while, and
+    /// whoever comes back then would find less than was told.
+    pub fn expire(mut self) -> Result<(), HoldError> {
+        self.doubt();
+        self.tail = None;
+        if self.record().finished().is_some() {
+            return self.retire();
+        }
+        let flush = self.durability().of_answer();
+        match self.commit([Fact::Expired], flush) {
+            // A full disk has room for the fact when the bytes are gone.
+            Err(HoldError::Io(error)) if error.kind() == ErrorKind::StorageFull => {
+                self.storage().remove_upload(self.id())?;
+                self.commit([Fact::Expired], flush)
+            }
+            committed => {
+                committed?;
+                Ok(self.storage().remove_upload(self.id())?)
+            }
+        }
     }
 }

@@ -507,18 +507,6 @@ impl Held {
         Ok(())
     }
 
-    /// Removes the bytes of an upload whose deadline passed; a last fact stays, so that 410 can be
-    /// told from 404.
-    pub fn expire(mut self) -> Result<(), HoldError> {
-        self.certainty = Certainty::InDoubt;
-        self.tail = None;
-        if self.record().finished().is_some() {
-            return self.retire();
-        }
-        self.storage().remove_upload(self.id())?;
-        self.commit([Fact::Expired], Flush::Lazy)
-    }
-
     /// Removes a finished file whose time is over, in steps that each leave a trace: out of sight
     /// into the upload's own folder, then the fact, then the bytes. Were it removed under its name,
     /// nobody could tell after a crash whether that name is still this upload's.

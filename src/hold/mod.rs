@@ -313,7 +313,9 @@ impl Holds {
         if self.is_withdrawn(id)? {
             return Ok(false);
         }
-        Ok(self.look(id)?.current.record.finished() == record.finished())
+        // Its digest may have come meanwhile: that of joined bytes is taken behind the answer.
+        let which = |record: &Record| record.finished().map(|file| (file.name.clone(), file.at));
+        Ok(which(&self.look(id)?.current.record) == which(record))
     }
 
     /// Is the finished file out of sight already, because the upload is about to end? Then its name
@@ -526,7 +528,7 @@ impl Holds {
         if usable && !held.is_expired() {
             return Ok((held, Origin::Found));
         }
-        if fate == FileFate::Changed {
+        if fate == FileFate::Changed && held.record().phase() == Phase::Finished {
             // What lies there now is somebody's work, and stays.
             held.commit([Fact::Corrupt], Flush::Lazy).map_err(|error| (error, None))?;
         }

@@ -319,6 +319,37 @@ async fn an_upload_that_is_damaged_takes_nothing_and_can_be_deleted() {
     }
 }
 
+/// A power loss that shortens a file is the usual one: its name came to the disk, not its bytes.
+// spec: STORE-33
+#[tokio::test]
+async fn a_finished_file_that_a_power_loss_cut_may_be_sent_anew_at_once() {
+    for left in [0, 5] {
+        let (mut bench, bytes) = (Bench::local(), content(14, 1));
+        let put = async |bench: &Bench, index: usize| {
+            let end = bytes.len().min(4 * index + 4);
+            let one = (u64::try_from(index).unwrap(), &bytes[4 * index..end]);
+            bench.put(HASH, one, layout(4, 14, 4)).await
+        };
+        for index in 0..4 {
+            put(&bench, index).await.unwrap();
+        }
+        let id = bench.id_of(HASH);
+        bench.merge(&id).await.unwrap();
+        let name = bench.status(&id).await.record.finished().unwrap().name.clone();
+        let file = bench.folder().join("files").join(name.as_str());
+        std::fs::File::options().write(true).open(&file).unwrap().set_len(left).unwrap();
+        bench.reopen_with(|setup| setup.epoch += 1).await;
+        let told = bench.ingest.status(&id).await;
+        assert!(matches!(told, Err(IngestError::Hold(HoldError::Damaged(_)))), "{told:?}");
+        for index in 0..4 {
+            put(&bench, index).await.unwrap();
+        }
+        bench.merge(&id).await.unwrap();
+        assert_eq!(bench.download(&id).await, bytes);
+        assert_eq!(std::fs::metadata(&file).unwrap().len(), left, "it may be another's");
+    }
+}
+
 #[tokio::test]
 async fn a_ledger_that_cannot_be_read_can_be_deleted() {
     let (mut bench, id) = sent(Medium::Local, 11, |_| {}).await;

@@ -275,3 +275,18 @@ async fn a_power_loss_does_not_make_the_lender_forget_that_it_lent() {
         assert_eq!(bench.download(&file).await, whole());
     }
 }
+
+/// The digest of a joined file comes behind its answer, and perhaps while somebody opens it.
+// spec: STORE-4
+#[tokio::test]
+async fn a_file_whose_digest_comes_while_it_is_opened_is_still_that_file() {
+    let bench = Bench::memory();
+    let ids = partials(&bench).await;
+    let file = join(&bench, &ids).await.unwrap().id;
+    let before = bench.holds.state().load(&file).unwrap().record;
+    assert!(before.finished().unwrap().composite.is_none());
+    bench.settle().await;
+    let after = bench.holds.state().load(&file).unwrap().record;
+    assert!(after.finished().unwrap().composite.is_some());
+    assert!(bench.holds.is_still_named(&before).unwrap());
+}

@@ -7,6 +7,7 @@ use crate::{
     clock::Clock,
     hold::HoldError,
     ingest::IngestError,
+    storage::{Failure, Operation},
     testing::{Bench, Medium, content},
     upload::{Timestamp, UploadId},
 };
@@ -115,6 +116,48 @@ async fn what_is_told_of_an_end_is_written_down_however_it_is_asked() {
         is_gone(&bench, &id).await;
         assert!(bench.parts(&id).is_empty(), "{way}");
     }
+}
+
+/// Nobody who comes back within the time that a restart leaves finds less than was told.
+// spec: STORE-3, STORE-83
+#[tokio::test]
+async fn an_end_that_breaks_off_takes_no_bytes_of_what_may_come_back() {
+    let mut bench = Bench::local();
+    let [unwritten, unremoved] = [begun(&bench).await, begun(&bench).await];
+    pass(&bench, HOUR * 2);
+    bench.faults.fail(Operation::RemoveUpload, 1, Failure::Device);
+    is_gone(&bench, &unremoved).await;
+    // Nothing works any more from the word on that it expired.
+    bench.ledgers.fail(1);
+    bench.ledgers.crash();
+    assert!(bench.ingest.head(&unwritten).await.is_err());
+    bench.faults.clear();
+    bench.ledgers.clear();
+    restart(&mut bench).await;
+    assert_eq!(bench.head(&unwritten).await, 6);
+    is_gone(&bench, &unremoved).await;
+    bench.holds.remove_remains(&unremoved).unwrap();
+    assert!(bench.parts(&unremoved).is_empty());
+}
+
+/// A machine whose clock has no battery counts from 1970 until the network tells the time.
+// spec: STORE-84
+#[tokio::test]
+async fn a_clock_that_was_far_behind_at_the_start_takes_no_finished_file() {
+    let mut bench = Bench::memory_with(|setup| setup.keep_finished = Some(DAY * 30));
+    bench.clock.step_back(DAY * 365 * 20);
+    restart(&mut bench).await;
+    let finished = bench.create(Some(14)).await;
+    bench.push(&finished, 0, &content(14, 1)).await.unwrap();
+    bench.clock.step_forward(DAY * 365 * 20);
+    pass(&bench, BELIEVED);
+    restart(&mut bench).await;
+    assert_eq!(sweep(&bench).await, NOTHING);
+    pass(&bench, DAY * 29);
+    assert_eq!(sweep(&bench).await, NOTHING);
+    assert_eq!(bench.download(&finished).await, content(14, 1));
+    pass(&bench, DAY * 2);
+    assert_eq!(sweep(&bench).await.expired, 1);
 }
 
 // spec: STORE-84

@@ -164,9 +164,13 @@ impl Client {
         self.uploads.values_mut().chain(&mut self.buried).for_each(|known| known.weaken(promise));
     }
 
-    /// After a restart nobody knows where an upload stands.
+    /// After a restart nobody knows where an upload stands, and what was over has its time again
+    /// (STORE-84): the server will have started within the grace of the oracle.
     pub fn forget_offsets(&mut self) {
-        self.uploads.values_mut().for_each(|known| known.at = None);
+        for known in self.uploads.values_mut() {
+            known.at = None;
+            known.active.1 = Instant::now();
+        }
     }
 
     /// Compares an upload with what is known of it, and learns where it stands.

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use super::{
     house::{House, kill},
-    oracle::Rules,
+    oracle::{GRACE, Rules},
 };
 use crate::{random::Random, rounds::Rounds, server::Server};
 
@@ -60,6 +60,12 @@ fn rounds_of_kills(test: &'static str, few: usize, options: &[&str], rules: Rule
         }
         house.finish_one_in(6);
         played = round + 1;
+    }
+    // Where ends come by themselves, they do come while a server runs.
+    if let Some(longest) = rules.expire_after.max(rules.keep_finished) {
+        house.check();
+        thread::sleep(longest + GRACE);
+        house.check();
     }
     house.finish_one_in(1);
     house.check();

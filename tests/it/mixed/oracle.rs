@@ -10,7 +10,7 @@ use crate::{chunks::Parts, server::Server};
 /// Chunks of uploads that tus makes.
 pub const CHUNK: usize = 16 * 1024;
 /// By how much a server may be late with an end.
-const GRACE: Duration = Duration::from_millis(2_500);
+pub const GRACE: Duration = Duration::from_millis(2_500);
 
 /// What an answer promises when the power goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
