@@ -108,7 +108,7 @@ impl From<StateError> for HoldError {
             StateError::Unknown => Self::Unknown,
             StateError::Damaged { .. } => Self::Damaged(error.to_string()),
             // Who holds the lock and still finds the ledger changed has lost the lock.
-            StateError::Exists | StateError::Stale => Self::Busy,
+            StateError::Exists | StateError::Stale | StateError::Held => Self::Busy,
             StateError::Law(law) => Self::Law(law),
             StateError::Io(error) => Self::Io(error),
         }
@@ -342,7 +342,7 @@ impl Holds {
         };
         let current = match self.state.load(guard.id()) {
             Ok(current) => current,
-            Err(error) => return Err((error.into(), None)),
+            Err(error) => return Err((error.into(), Some(guard))),
         };
         Held::open(self, (guard, lock), current).map_err(|error| (error, None))
     }
@@ -373,6 +373,7 @@ impl Holds {
         let created = match self.state.create(manifest.clone(), flush) {
             Ok(created) => created,
             Err(StateError::Exists) => return self.find_held(manifest, guard),
+            Err(StateError::Held) => return Err((HoldError::Busy, Some(guard))),
             Err(error) => return Err((error.into(), None)),
         };
         let lock = match self.lock_file(guard.id()) {
@@ -407,7 +408,11 @@ impl Holds {
         manifest: Manifest,
         guard: UploadGuard,
     ) -> Result<(Held, Origin), (HoldError, Option<UploadGuard>)> {
-        let mut held = self.open_held(guard)?;
+        let mut held = match self.open_held(guard) {
+            // It went in between.
+            Err((HoldError::Unknown, guard)) => return Err((HoldError::Busy, guard)),
+            opened => opened?,
+        };
         let fate = self.fate_of_file(held.record()).map_err(|error| (error, None))?;
         let usable = fate == FileFate::AsFinished && held.record().phase() != Phase::Corrupt;
         if usable && !held.is_expired() {

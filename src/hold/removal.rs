@@ -46,11 +46,15 @@ impl Holds {
     }
 
     /// Facts first: without its bytes an upload would tell an offset that it never had, or one
-    /// lower than it has told. Bytes that a kill leaves behind are swept, and never taken for those
-    /// of a later upload of this id ([`Fact::Cleared`]).
+    /// lower than it has told. But their place goes last, since its lock is what keeps others from
+    /// beginning an upload of this id whose bytes would go, too. For whoever has that lock.
+    ///
+    /// Bytes that a kill leaves behind are swept, and never taken for those of a later upload of
+    /// this id ([`Fact::Cleared`](crate::upload::Fact::Cleared)).
     pub(super) fn remove(&self, id: &UploadId) -> Result<(), HoldError> {
-        self.state.forget(id)?;
-        Ok(self.storage.remove_upload(id)?)
+        self.state.void(id)?;
+        self.storage.remove_upload(id)?;
+        Ok(self.state.forget(id)?)
     }
 
     /// Takes the file of an upload that is about to go out of `files/`, also one that appeared and
@@ -100,8 +104,17 @@ impl Holds {
     /// Removes parts that have no ledger, if nobody is about to begin that upload.
     pub fn remove_orphan(&self, id: &UploadId) -> Result<(), HoldError> {
         let Some(_guard) = self.locks.try_take(id) else { return Err(HoldError::Busy) };
+        self.ensure_unbegun(id)?;
+        // Whoever begins it needs the lock, and then finds that these bytes are gone.
+        self.state.claim(id)?;
+        let _lock = self.lock_file(id)?;
+        self.ensure_unbegun(id)?;
+        self.remove(id)
+    }
+
+    fn ensure_unbegun(&self, id: &UploadId) -> Result<(), HoldError> {
         match self.state.load(id) {
-            Err(StateError::Unknown) => Ok(self.storage.remove_upload(id)?),
+            Err(StateError::Unknown) => Ok(()),
             Ok(_) => Err(HoldError::Busy),
             Err(error) => Err(error.into()),
         }
@@ -122,3 +135,6 @@ impl Holds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
