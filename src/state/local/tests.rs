@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
     sync::Barrier,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -215,7 +215,8 @@ fn a_ledger_that_is_voided_while_it_is_read_is_unknown_and_neither_damaged_nor_s
     let root = tempfile::tempdir().unwrap();
     let (state, id) = (local(&root), id("ee"));
     let facts: Vec<Stamped> = (0..3000).map(|k| stamped(k, sealed(k, 4))).collect();
-    for round in 0..40 {
+    let mut takes = Duration::ZERO;
+    for round in 0..24 {
         let held = state.create(manifest(&id, None), Flush::Lazy).unwrap();
         let reader = local(&root);
         if round % 2 == 1 {
@@ -223,9 +224,14 @@ fn a_ledger_that_is_voided_while_it_is_read_is_unknown_and_neither_damaged_nor_s
             reader.load(&id).unwrap();
         }
         state.commit(&held, &facts, Flush::Lazy).unwrap();
+        if round == 0 {
+            let began = Instant::now();
+            local(&root).load(&id).unwrap();
+            takes = began.elapsed();
+        }
         let seen = thread::scope(|scope| {
             let reading = scope.spawn(|| reader.load(&id));
-            thread::sleep(Duration::from_micros(round * 300));
+            thread::sleep(takes * round / 24);
             state.void(&id).unwrap();
             reading.join().unwrap()
         });
