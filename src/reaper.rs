@@ -253,7 +253,7 @@ fn remove_orphans(holds: &Arc<Holds>, old: &[StoredUpload]) -> Result<usize, Hol
         match holds.remove_orphan(id) {
             Ok(()) => orphans = orphans.saturating_add(1),
             Err(HoldError::Busy) => clear_remains(holds, id),
-            Err(HoldError::Damaged(_)) => {}
+            Err(HoldError::Damaged(_) | HoldError::Unknown) => {}
             Err(error) => return Err(error),
         }
     }

@@ -238,7 +238,9 @@ impl Looking<'_, '_> {
         }
         let Some(record) = &ledger.record else {
             self.look.stored = stored;
-            if parts.there.is_empty() {
+            if ledger.is_voided() {
+                self.look.notes.push(Note::Ending);
+            } else if parts.there.is_empty() {
                 self.look.notes.push(Note::Unbegun);
             } else {
                 self.look.problems.push(Problem::LedgerEmpty { size: ledger.size, stored });

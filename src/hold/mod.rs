@@ -11,6 +11,7 @@ mod deadline;
 mod held;
 mod join;
 mod reconcile;
+mod removal;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -44,10 +45,7 @@ use crate::{
     state::{State, StateError, Version, Versioned},
     storage::Storage,
     telemetry::{Event, Meter},
-    upload::{
-        ChunkIndex, Fact, LawError, Manifest, OutOfRange, PartId, Phase, Record, Timestamp,
-        UploadId,
-    },
+    upload::{Fact, LawError, Manifest, OutOfRange, Phase, Record, Timestamp, UploadId},
 };
 
 /// How long to wait before another process is asked again whether it still holds an upload.
@@ -110,7 +108,7 @@ impl From<StateError> for HoldError {
             StateError::Unknown => Self::Unknown,
             StateError::Damaged { .. } => Self::Damaged(error.to_string()),
             // Who holds the lock and still finds the ledger changed has lost the lock.
-            StateError::Exists | StateError::Stale => Self::Busy,
+            StateError::Exists | StateError::Stale | StateError::Held => Self::Busy,
             StateError::Law(law) => Self::Law(law),
             StateError::Io(error) => Self::Io(error),
         }
@@ -236,119 +234,6 @@ impl Holds {
         self.open(guard, move |this, guard| this.create_held(manifest.clone(), guard)).await
     }
 
-    /// Removes an upload, a damaged one too. One that expired is left to the reaper, so that it
-    /// stays 410.
-    pub async fn forget(self: &Arc<Self>, id: &UploadId) -> Result<(), HoldError> {
-        let taken = self.locks.take(id, Manner::Asking).await;
-        let guard = taken.map_err(|_| HoldError::Busy)?;
-        self.open(guard, Self::forget_held).await
-    }
-
-    /// Needs no agreement between ledger and parts: what cannot be read can still be removed.
-    fn forget_held(
-        self: &Arc<Self>,
-        guard: UploadGuard,
-    ) -> Result<(), (HoldError, Option<UploadGuard>)> {
-        let _lock = match self.lock_file(guard.id()) {
-            Ok(lock) => lock,
-            Err(error) => return Err((error, Some(guard))),
-        };
-        self.forget_locked(guard.id()).map_err(|error| (error, None))
-    }
-
-    fn forget_locked(&self, id: &UploadId) -> Result<(), HoldError> {
-        // An open part would keep its blocks.
-        let warm = self.warm().remove(id);
-        drop(warm);
-        match self.state.load(id) {
-            Ok(current) if self.has_expired(&current.record) => return Err(HoldError::Expired),
-            Ok(current) => self.withdraw_file(&current.record)?,
-            // A ledger that nobody can read names no file; one that was never begun neither.
-            Err(StateError::Damaged { .. } | StateError::Unknown) => {}
-            Err(error) => return Err(error.into()),
-        }
-        self.remove(id)
-    }
-
-    /// Facts first: without its bytes an upload would tell an offset that it never had, or one
-    /// lower than it has told. Bytes that a kill leaves behind are swept, and never taken for those
-    /// of a later upload of this id ([`Fact::Cleared`]).
-    fn remove(&self, id: &UploadId) -> Result<(), HoldError> {
-        self.state.forget(id)?;
-        Ok(self.storage.remove_upload(id)?)
-    }
-
-    /// Takes the file of an upload that is about to go out of `files/`, also one that appeared and
-    /// was not written down. It stays in the upload's folder until the facts are gone: as long as
-    /// they name it, a name that is free may be another's.
-    fn withdraw_file(&self, record: &Record) -> Result<(), HoldError> {
-        let id = &record.manifest().id;
-        self.forget_content(record);
-        // A power loss may have taken the file, and its name may be another's.
-        let trusted = record.epoch() >= self.options.epoch && record.phase() != Phase::Corrupt;
-        if !trusted || self.is_withdrawn(id)? {
-            return Ok(());
-        }
-        let name = match (record.finished(), record.merging()) {
-            (Some(finished), _) => &finished.name,
-            (None, Some(name)) => {
-                let first = record.chunks().get(ChunkIndex::ZERO).map(|sealed| sealed.part);
-                let there = first.map(|part| self.storage.part_size(id, part)).transpose()?;
-                // Only the publishing rename takes the part away, or a power loss.
-                if there.flatten().is_some() {
-                    return Ok(());
-                }
-                name
-            }
-            (None, None) => return Ok(()),
-        };
-        Ok(self.storage.withdraw(name, id, PartId::WITHDRAWN, Flush::Lazy)?)
-    }
-
-    /// A file was opened under the name that `record` gives: is it this upload's? Its name is free
-    /// for others as soon as it is withdrawn, and whoever withdraws it removes what it became only
-    /// behind the facts; therefore in this order.
-    pub fn is_still_named(&self, record: &Record) -> Result<bool, HoldError> {
-        let id = &record.manifest().id;
-        if self.is_withdrawn(id)? {
-            return Ok(false);
-        }
-        // Its digest may have come meanwhile: that of joined bytes is taken behind the answer.
-        let which = |record: &Record| record.finished().map(|file| (file.name.clone(), file.at));
-        Ok(which(&self.look(id)?.current.record) == which(record))
-    }
-
-    /// Is the finished file out of sight already, because the upload is about to end? Then its name
-    /// may be another's.
-    fn is_withdrawn(&self, id: &UploadId) -> io::Result<bool> {
-        Ok(self.storage.part_size(id, PartId::WITHDRAWN)?.is_some())
-    }
-
-    /// Removes parts that have no ledger, if nobody is about to begin that upload.
-    pub fn remove_orphan(&self, id: &UploadId) -> Result<(), HoldError> {
-        let Some(_guard) = self.locks.try_take(id) else { return Err(HoldError::Busy) };
-        match self.state.load(id) {
-            Err(StateError::Unknown) => Ok(self.storage.remove_upload(id)?),
-            Ok(_) => Err(HoldError::Busy),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Removes the bytes that a crash left of an upload whose expiry is written down, or whose file
-    /// is withdrawn; leaves any other alone.
-    pub fn remove_remains(self: &Arc<Self>, id: &UploadId) -> Result<(), HoldError> {
-        let Some(guard) = self.locks.try_take(id) else { return Err(HoldError::Busy) };
-        let lock = self.lock_file(id)?;
-        let current = self.state.load(id)?;
-        match current.record.phase() {
-            Phase::Expired => Ok(self.storage.remove_upload(id)?),
-            Phase::Finished if self.is_withdrawn(id)? => {
-                Held::open(self, (guard, lock), current).map(drop)
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Refuses an upload that expired, is damaged, or was being deleted when the process died.
     fn ensure_alive(&self, record: &Record) -> Result<(), HoldError> {
         if self.has_expired(record) {
@@ -457,7 +342,7 @@ impl Holds {
         };
         let current = match self.state.load(guard.id()) {
             Ok(current) => current,
-            Err(error) => return Err((error.into(), None)),
+            Err(error) => return Err((error.into(), Some(guard))),
         };
         Held::open(self, (guard, lock), current).map_err(|error| (error, None))
     }
@@ -488,6 +373,7 @@ impl Holds {
         let created = match self.state.create(manifest.clone(), flush) {
             Ok(created) => created,
             Err(StateError::Exists) => return self.find_held(manifest, guard),
+            Err(StateError::Held) => return Err((HoldError::Busy, Some(guard))),
             Err(error) => return Err((error.into(), None)),
         };
         let lock = match self.lock_file(guard.id()) {
@@ -522,7 +408,11 @@ impl Holds {
         manifest: Manifest,
         guard: UploadGuard,
     ) -> Result<(Held, Origin), (HoldError, Option<UploadGuard>)> {
-        let mut held = self.open_held(guard)?;
+        let mut held = match self.open_held(guard) {
+            // It went in between.
+            Err((HoldError::Unknown, guard)) => return Err((HoldError::Busy, guard)),
+            opened => opened?,
+        };
         let fate = self.fate_of_file(held.record()).map_err(|error| (error, None))?;
         let usable = fate == FileFate::AsFinished && held.record().phase() != Phase::Corrupt;
         if usable && !held.is_expired() {

@@ -42,6 +42,7 @@ macro_rules! contract {
             cools_down_without_forgetting
             lets_one_of_many_commit
             notes_who_holds_a_content
+            keeps_the_place_of_what_goes
         }
     };
 }
@@ -296,6 +297,32 @@ pub(crate) fn shows_two_handles_the_same(place: &dyn Place) {
     }
     two.forget(&id).unwrap();
     assert!(matches!(one.load(&id), Err(StateError::Unknown)));
+}
+
+pub(crate) fn keeps_the_place_of_what_goes(place: &dyn Place) {
+    let (one, two, id) = (place.open(), place.open(), id("ac"));
+    one.void(&id).unwrap();
+    one.claim(&id).unwrap();
+    assert!(matches!(two.load(&id), Err(StateError::Unknown)));
+    let old = one.create(manifest(&id, Some(10)), Flush::Lazy).unwrap();
+    one.claim(&id).unwrap();
+    assert_eq!(two.load(&id).unwrap().version, old.version);
+    for voids in 1..3 {
+        one.void(&id).unwrap();
+        for state in [&one, &two] {
+            assert!(matches!(state.load(&id), Err(StateError::Unknown)), "{voids}");
+            let late = state.commit(&old, &[stamped(1, Fact::Touched)], Flush::Lazy);
+            assert!(matches!(late, Err(StateError::Unknown)), "{late:?}");
+        }
+    }
+    let new = two.create(manifest(&id, Some(10)), Flush::Lazy).unwrap();
+    assert_ne!(new.version.incarnation, old.version.incarnation);
+    for state in [&one, &two] {
+        assert_eq!(state.load(&id).unwrap().version, new.version);
+    }
+    one.void(&id).unwrap();
+    one.forget(&id).unwrap();
+    assert!(place.open().family(id.as_str()).unwrap().is_empty());
 }
 
 pub(crate) fn keeps_every_kind_of_fact(place: &dyn Place) {

@@ -78,6 +78,10 @@ pub enum StateError {
     /// Creation: there is one already.
     #[error("the upload exists")]
     Exists,
+    /// Creation: somebody holds the place of the ledger, to begin one there or to remove what is
+    /// left of one.
+    #[error("the place of the ledger is held")]
+    Held,
     /// The ledger cannot be read as a list of facts.
     #[error("ledger damaged at byte {at}: {what}")]
     Damaged {
@@ -102,8 +106,8 @@ pub trait State: Debug + Send + Sync + 'static {
     /// The secret under which ids are derived; the same for the life of the data.
     fn secret(&self) -> &IdSecret;
 
-    /// Begins a ledger: `Exists` if there is one. A ledger whose first record is torn counts as
-    /// none and is replaced.
+    /// Begins a ledger: `Exists` if there is one, `Held` where none is begun and somebody has the
+    /// lock of its place. A ledger whose first record is torn counts as none and is replaced.
     fn create(&self, manifest: Manifest, flush: Flush) -> Result<Versioned, StateError>;
 
     /// The record of an upload as it is now: `Unknown`, or `Damaged` where the ledger contradicts
@@ -121,7 +125,16 @@ pub trait State: Debug + Send + Sync + 'static {
         flush: Flush,
     ) -> Result<Versioned, StateError>;
 
-    /// Forgets an upload; no error if it is unknown.
+    /// Makes a place for a ledger where there is none, so that its lock can be had without
+    /// beginning one.
+    fn claim(&self, id: &UploadId) -> Result<(), StateError>;
+
+    /// From now on there is no such upload, but its place is kept: nobody begins another one there
+    /// before whoever has its lock gives it up. No error if it is unknown. For whoever has that
+    /// lock.
+    fn void(&self, id: &UploadId) -> Result<(), StateError>;
+
+    /// Forgets an upload, its place included; no error if it is unknown. For whoever has the lock.
     fn forget(&self, id: &UploadId) -> Result<(), StateError>;
 
     /// The uploads whose ids begin with `prefix` (at least two hex digits), in order.

@@ -171,6 +171,13 @@ impl Bench {
         House::open(&self.disk, &self.setup, &self.clock, (&self.faults, &self.ledgers))
     }
 
+    /// The same, out of reach of all faults.
+    pub(crate) fn sound_house(&self) -> House {
+        let faults = Faults::new();
+        let ledgers = StateFaults::new(faults.clone());
+        House::open(&self.disk, &self.setup, &self.clock, (&faults, &ledgers))
+    }
+
     /// The data directory.
     pub(crate) fn folder(&self) -> &Path {
         match &self.disk {

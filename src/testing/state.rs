@@ -13,7 +13,8 @@ use crate::{
     upload::{ContentKey, IdSecret, Manifest, Stamped, UploadId},
 };
 
-/// Makes changes of ledgers fail: those that create, commit and forget, counted together.
+/// Makes changes of ledgers fail: those that create, commit, claim, void and forget, counted
+/// together.
 #[derive(Debug, Clone)]
 pub(crate) struct StateFaults {
     plan: Arc<Mutex<Plan>>,
@@ -114,6 +115,16 @@ impl State for FaultState {
             self.faults.durable.lock().unwrap().insert(id, committed.version.length);
         }
         Ok(committed)
+    }
+
+    fn claim(&self, id: &UploadId) -> Result<(), StateError> {
+        self.faults.enter()?;
+        self.inner.claim(id)
+    }
+
+    fn void(&self, id: &UploadId) -> Result<(), StateError> {
+        self.faults.enter()?;
+        self.inner.void(id)
     }
 
     fn forget(&self, id: &UploadId) -> Result<(), StateError> {

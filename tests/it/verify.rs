@@ -500,6 +500,21 @@ fn what_nobody_owns_is_told_and_is_no_damage() {
     assert!(asked.err.contains("there is no upload"), "{}", asked.err);
 }
 
+// spec: STORE-61, STORE-86
+#[test]
+fn a_deletion_that_was_cut_off_is_no_damage_and_an_emptied_ledger_is() {
+    let server = Server::start();
+    let upload = Upload::new(&server, 300);
+    upload.patch(0, b"a few bytes").expect(204);
+    let (data, ledger) = (server.data(), upload.ledger());
+    let cut = |size| OpenOptions::new().write(true).open(&ledger).unwrap().set_len(size).unwrap();
+    cut(1);
+    upload.head().expect(404);
+    piton(&data, &["verify"]).ends_with(0).tells("its end was cut off");
+    cut(0);
+    piton(&data, &["verify"]).ends_with(1).tells("no whole beginning");
+}
+
 #[test]
 fn an_upload_is_found_by_whatever_a_client_sees_and_nothing_else() {
     let server = Server::start();

@@ -3,25 +3,31 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, ErrorKind},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
     thread,
     time::Duration,
 };
 
+use rustix::fs::OFlags;
+
 use super::header;
-use crate::state::StateError;
+use crate::{durable, state::StateError};
 
 /// How often a creation looks again at a file whose header somebody else is writing.
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// Bytes of a ledger that was voided. No beginning that was torn has so few, and no end.
+pub(super) const VOIDED: u64 = 1;
+
 /// The empty file of a new ledger, with an exclusive flock. `Exists` if a whole header is there
-/// already.
+/// already, `Held` where there is none and somebody else keeps the lock.
 ///
 /// A header is written only under the file's lock and only where none is: a creation that is still
 /// on its way looks like one that was torn, and must not lose its file to another one. The file is
-/// filled in place, never replaced.
+/// filled in place, not replaced. One that was voided goes instead: others may have it open, and
+/// are to see that theirs lost its name.
 pub(super) fn lock_empty(path: &Path) -> Result<File, StateError> {
     for _ in 0..ATTEMPTS {
         let Some(file) = open_or_create(path)? else {
@@ -44,12 +50,39 @@ pub(super) fn lock_empty(path: &Path) -> Result<File, StateError> {
         if has_header(&file)? {
             return Err(StateError::Exists);
         }
+        if metadata.size() == VOIDED {
+            durable::remove_file(path)?;
+            continue;
+        }
         if metadata.size() > 0 {
             file.set_len(0)?;
         }
         return Ok(file);
     }
-    Err(io::Error::new(ErrorKind::WouldBlock, "somebody else holds the unfinished ledger").into())
+    Err(StateError::Held)
+}
+
+/// Makes the file of a ledger that is not begun, where there is none.
+pub(super) fn claim(path: &Path) -> Result<(), StateError> {
+    for _ in 0..ATTEMPTS {
+        if open_or_create(path)?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(StateError::Held)
+}
+
+/// Cuts a ledger to what nobody takes for one. That needs no room on the disk, and an end that was
+/// torn, or an accident, leaves something else. For whoever has its lock.
+pub(super) fn void(path: &Path, cut: fn(&File, u64) -> io::Result<()>) -> io::Result<()> {
+    // Waits for nobody, whatever lies in its place.
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    match OpenOptions::new().write(true).custom_flags(nonblocking).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        // Where blocks are shared with a copy, a full disk may have no room for the rest of one.
+        Ok(file) => cut(&file, VOIDED).or_else(|_| cut(&file, 0)),
+    }
 }
 
 /// Opens the file, which is made where there is none; `None` if it went in between.

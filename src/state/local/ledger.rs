@@ -103,44 +103,61 @@ impl Ledger {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(StateError::Unknown),
             opened => opened?,
         };
-        let seen = Seen::of(&file.metadata()?);
-        let Some(beginning) = header::read(&file, seen.size)? else {
-            return Err(StateError::Unknown);
-        };
+        loop {
+            let seen = Seen::of(&file.metadata()?);
+            match Self::beginning(&file, id, seen).and_then(|b| Self::view_of(&file, b, seen)) {
+                // It was cut while it was read.
+                Err(StateError::Damaged { .. }) if file.metadata()?.size() < seen.size => {}
+                read => return Ok(Self::of((file, access), read?)),
+            }
+        }
+    }
+
+    fn beginning(file: &File, id: &UploadId, seen: Seen) -> Result<Beginning, StateError> {
+        let beginning = header::read(file, seen.size)?.ok_or(StateError::Unknown)?;
         if beginning.manifest.id != *id {
             return Err(header::damaged(0, "the ledger of another upload"));
         }
-        Self::read((file, access), beginning, seen)
+        Ok(beginning)
     }
 
     /// A ledger whose header was just written to an empty file.
     pub(super) fn begun(file: File, beginning: Beginning) -> Result<Self, StateError> {
         let seen = Seen { size: beginning.body, modified: Seen::of(&file.metadata()?).modified };
-        Self::read((file, Access::ReadWrite), beginning, seen)
+        let read = Self::view_of(&file, beginning, seen)?;
+        Ok(Self::of((file, Access::ReadWrite), read))
     }
 
-    fn read(
-        (file, access): (File, Access),
-        beginning: Beginning,
-        seen: Seen,
-    ) -> Result<Self, StateError> {
+    /// What the facts make, and where their frames begin.
+    fn view_of(file: &File, beginning: Beginning, seen: Seen) -> Result<(u64, View), StateError> {
         let Beginning { manifest, incarnation, body } = beginning;
         let start = Place { incarnation, at: body };
-        let replay = replay::replay(&file, start, Record::new(manifest), seen.size)?;
-        let view = Mutex::new(View::of(replay, incarnation, seen));
-        let committing = Mutex::default();
+        let replay = replay::replay(file, start, Record::new(manifest), seen.size)?;
+        Ok((body, View::of(replay, incarnation, seen)))
+    }
+
+    fn of((file, access): (File, Access), (body, view): (u64, View)) -> Self {
+        let incarnation = view.versioned.version.incarnation;
+        let (committing, view) = (Mutex::default(), Mutex::new(view));
         let named = AtomicBool::new(false);
-        Ok(Self { file, access, incarnation, body, committing, view, named })
+        Self { file, access, incarnation, body, committing, view, named }
     }
 
     /// The record as the file has it now; costs one fstat where nothing changed. `Unknown` if the
-    /// file lost its name.
+    /// file lost its name, or was voided.
     pub(super) fn look(&self) -> Result<Versioned, StateError> {
         let mut view = self.view();
         // Under the mutex, so that an older state of the file never replaces a newer view.
-        let seen = self.seen()?;
-        if view.seen != seen {
-            *view = self.refresh(&view, seen)?;
+        let mut seen = self.seen()?;
+        while view.seen != seen {
+            let refreshed = self.refresh(&view, seen);
+            let now = self.seen()?;
+            if now.size >= seen.size {
+                *view = refreshed?;
+                break;
+            }
+            // It was cut while it was read.
+            seen = now;
         }
         Ok(view.versioned.clone())
     }

@@ -211,6 +211,15 @@ impl State for LocalState {
         })
     }
 
+    fn claim(&self, id: &UploadId) -> Result<(), StateError> {
+        creation::claim(&ledger_path(&self.root, id))
+    }
+
+    fn void(&self, id: &UploadId) -> Result<(), StateError> {
+        self.cache.forget(id);
+        Ok(creation::void(&ledger_path(&self.root, id), self.disk.cut)?)
+    }
+
     fn forget(&self, id: &UploadId) -> Result<(), StateError> {
         self.cache.forget(id);
         durable::remove_file(&ledger_path(&self.root, id))?;

@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 
 use super::{
     codec::{CodecError, Place},
-    folder,
+    creation, folder,
     header::{self, Beginning},
     replay::{self, Cause, Stop},
     secret,
@@ -55,6 +55,13 @@ pub struct LedgerDamage {
     pub what: String,
     /// Is it a record that a newer piton may have written?
     pub newer: bool,
+}
+
+impl LedgerSeen {
+    /// Was the upload about to be removed?
+    pub fn is_voided(&self) -> bool {
+        self.size == creation::VOIDED
+    }
 }
 
 impl LedgerReader {

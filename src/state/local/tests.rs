@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
     sync::Barrier,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -170,14 +170,78 @@ fn an_unfinished_ledger_that_somebody_holds_is_not_touched() {
     let holder = File::open(path(&root, &id("ea"))).unwrap();
     holder.lock().unwrap();
     let create = || state.create(manifest(&id("ea"), None), Flush::Lazy);
-    match create() {
-        Err(StateError::Io(error)) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
-        other => panic!("{other:?}"),
-    }
+    let held = create();
+    assert!(matches!(held, Err(StateError::Held)), "{held:?}");
     assert_eq!(fs::metadata(path(&root, &id("ea"))).unwrap().len(), 0);
     holder.unlock().unwrap();
     create().unwrap();
     holder.try_lock().expect("a new ledger is held by nobody");
+}
+
+#[test]
+fn the_place_of_a_voided_ledger_is_kept_while_somebody_holds_it() {
+    let root = tempfile::tempdir().unwrap();
+    let (one, two, id) = (local(&root), local(&root), id("ec"));
+    one.create(manifest(&id, None), Flush::Lazy).unwrap();
+    let holder = File::open(path(&root, &id)).unwrap();
+    holder.lock().unwrap();
+    one.void(&id).unwrap();
+    let held = two.create(manifest(&id, None), Flush::Lazy);
+    assert!(matches!(held, Err(StateError::Held)), "{held:?}");
+    holder.unlock().unwrap();
+    // Whoever has the old one open sees that it lost its name.
+    two.create(manifest(&id, None), Flush::Lazy).unwrap();
+    assert_eq!(holder.metadata().unwrap().nlink(), 0);
+}
+
+#[test]
+fn what_is_left_of_a_full_disk_is_enough_to_void_a_ledger() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut state, id) = (local(&root), id("ed"));
+    let held = state.create(manifest(&id, None), Flush::Lazy).unwrap();
+    state.disk.cut = |file, size| match size {
+        0 => file.set_len(0),
+        _ => Err(ErrorKind::StorageFull.into()),
+    };
+    state.void(&id).unwrap();
+    assert!(matches!(state.load(&id), Err(StateError::Unknown)));
+    state.disk = Disk::REAL;
+    let new = state.create(manifest(&id, None), Flush::Lazy).unwrap();
+    assert_ne!(new.version.incarnation, held.version.incarnation);
+}
+
+#[test]
+fn a_ledger_that_is_voided_while_it_is_read_is_unknown_and_neither_damaged_nor_shorter() {
+    let root = tempfile::tempdir().unwrap();
+    let (state, id) = (local(&root), id("ee"));
+    let facts: Vec<Stamped> = (0..3000).map(|k| stamped(k, sealed(k, 4))).collect();
+    let mut takes = Duration::ZERO;
+    for round in 0..24 {
+        let held = state.create(manifest(&id, None), Flush::Lazy).unwrap();
+        let reader = local(&root);
+        if round % 2 == 1 {
+            // At hand, and behind.
+            reader.load(&id).unwrap();
+        }
+        state.commit(&held, &facts, Flush::Lazy).unwrap();
+        if round == 0 {
+            let began = Instant::now();
+            local(&root).load(&id).unwrap();
+            takes = began.elapsed();
+        }
+        let seen = thread::scope(|scope| {
+            let reading = scope.spawn(|| reader.load(&id));
+            thread::sleep(takes * round / 24);
+            state.void(&id).unwrap();
+            reading.join().unwrap()
+        });
+        match seen {
+            Ok(seen) => assert_eq!(seen.record.chunks().sealed(), 3000),
+            Err(StateError::Unknown) => {}
+            Err(error) => panic!("round {round}: {error}"),
+        }
+        state.forget(&id).unwrap();
+    }
 }
 
 #[test]

@@ -349,6 +349,17 @@ impl State for TraceState {
         Ok(committed)
     }
 
+    // An empty file tells nothing, lost or not.
+    fn claim(&self, id: &UploadId) -> Result<(), StateError> {
+        self.inner.claim(id)
+    }
+
+    fn void(&self, id: &UploadId) -> Result<(), StateError> {
+        self.inner.void(id)?;
+        self.trace.add(Step::Void { id: id.clone() });
+        Ok(())
+    }
+
     fn forget(&self, id: &UploadId) -> Result<(), StateError> {
         self.inner.forget(id)?;
         self.trace.add(Step::Forget { id: id.clone() });

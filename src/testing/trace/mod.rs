@@ -42,6 +42,8 @@ pub(crate) enum Step {
     Facts { id: UploadId, facts: Vec<Stamped> },
     /// A ledger goes.
     Forget { id: UploadId },
+    /// A ledger that says nothing any more, and keeps its place.
+    Void { id: UploadId },
     /// The bytes of a file are on the disk.
     SyncFile { file: FileNumber },
     /// The names in an upload's folder are.

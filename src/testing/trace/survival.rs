@@ -125,7 +125,7 @@ fn is_doubtful(steps: &[Step], at: usize) -> bool {
         Step::Ledger { manifest } => !ledger_flushed(steps, at, &manifest.id),
         Step::Facts { id, .. } => !ledger_flushed(steps, at, id),
         // No flush follows: what is forgotten may come back.
-        Step::Forget { .. } => true,
+        Step::Void { .. } | Step::Forget { .. } => true,
         Step::SyncFile { .. }
         | Step::SyncFolder { .. }
         | Step::SyncFiles
@@ -227,7 +227,7 @@ impl Medium {
                     *held = state.commit(held, facts, Flush::Lazy).unwrap();
                 }
             }
-            Step::Forget { id } => {
+            Step::Void { id } | Step::Forget { id } => {
                 state.forget(id).unwrap();
                 self.ledgers.remove(id);
             }
