@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response, request::Parts};
+use http::{HeaderMap, Request, Response, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::{
@@ -118,7 +118,26 @@ impl Seen {
 #[derive(Debug, Clone)]
 struct Place {
     _connection: Activity,
-    _request: Arc<OwnedSemaphorePermit>,
+    _request: Running,
+}
+
+/// How many requests of a connection may run at the same time.
+#[derive(Debug, Clone)]
+pub(super) struct Requests(Arc<Semaphore>);
+
+/// One of them, until it ends.
+#[derive(Debug, Clone)]
+pub(super) struct Running(#[expect(dead_code, reason = "held")] Arc<OwnedSemaphorePermit>);
+
+impl Requests {
+    pub(super) fn at_once(count: usize) -> Self {
+        Self(Arc::new(Semaphore::new(count)))
+    }
+
+    /// Waits until one more may run.
+    pub(super) async fn next(self) -> Running {
+        Running(Arc::new(self.0.acquire_owned().await.expect("the semaphore is never closed")))
+    }
 }
 
 /// A service whose requests are counted.
@@ -126,8 +145,12 @@ struct Place {
 pub(super) struct Watched {
     service: Front,
     activity: Activity,
-    /// Requests that may run at the same time.
-    requests: Arc<Semaphore>,
+    requests: Requests,
+}
+
+/// Has its head more fields than any client sends?
+pub(super) fn has_too_many_fields(headers: &HeaderMap) -> bool {
+    headers.len() > FIELDS_MAX
 }
 
 impl hyper::service::Service<Request<Incoming>> for Watched {
@@ -136,15 +159,14 @@ impl hyper::service::Service<Request<Incoming>> for Watched {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Aborted>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        if request.headers().len() > FIELDS_MAX {
+        if has_too_many_fields(request.headers()) {
             let (parts, _) = request.into_parts();
             return Box::pin(ready(Ok(self.refuse_head(&parts, &Problem::HeadTooLarge))));
         }
         let served = Served::begin(&self.activity);
         let (service, requests) = (self.service.clone(), self.requests.clone());
         Box::pin(async move {
-            let one = requests.acquire_owned().await.expect("the semaphore is never closed");
-            let place = Place { _connection: served.0.clone(), _request: Arc::new(one) };
+            let place = Place { _connection: served.0.clone(), _request: requests.next().await };
             request.extensions_mut().insert(place);
             let answer = service.answer(request).await?;
             Ok(answer.map(|body| WatchedBody { body, untaken: Untaken::begin(&served.0) }))
@@ -154,7 +176,7 @@ impl hyper::service::Service<Request<Incoming>> for Watched {
 
 impl Watched {
     pub(super) fn new(service: Front, activity: &Activity) -> Self {
-        let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
+        let requests = Requests::at_once(REQUESTS_MAX);
         Self { service, activity: activity.clone(), requests }
     }
 

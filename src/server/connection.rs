@@ -46,6 +46,9 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const GOODBYE: Duration = Duration::from_secs(5);
 /// The same where somebody waits for its place.
 const QUICK_GOODBYE: Duration = Duration::from_millis(500);
+/// How long such a connection is still listened to before: what its client has sent already may not
+/// have been read yet.
+const CROSSING: Duration = Duration::from_millis(20);
 /// What a client is told that speaks cleartext to a port of TLS.
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\
@@ -183,10 +186,15 @@ impl Porter {
                 return note(connection.await);
             }
         }
+        // A request may have crossed the question, and is served: many clients do not send one
+        // again. From here on an idle connection reads nothing more.
+        if let Ok(ended) = time::timeout(CROSSING, connection.as_mut()).await {
+            return note(ended);
+        }
         connection.as_mut().graceful_shutdown();
-        // A request may have crossed the question, and is served. A head that is not whole yet is
-        // not waited for.
+        // A head that is not whole yet is not waited for.
         tokio::select! {
+            biased;
             ended = connection.as_mut() => note(ended),
             _ = activity.rest(QUICK_GOODBYE, self.stall_max) => {}
         }

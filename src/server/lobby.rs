@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response, Version};
+use http::{Request, Response, Version, request::Parts};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -19,11 +19,12 @@ use tokio::{
 
 use super::{
     Front,
+    activity::{Requests, has_too_many_fields},
     connection::{Greeted, Porter, Spoken, http1, http2, note},
     places::Seat,
 };
 use crate::{
-    protocol::headers::check_host,
+    protocol::{Problem, headers::check_host},
     service::{Aborted, ResponseBody},
 };
 
@@ -31,6 +32,9 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it may stay at most, the answer and what it still sends included.
 const STAY_MAX: Duration = Duration::from_secs(6);
+/// Requests of one connection of HTTP/2 that run at the same time, those that were taken back
+/// included; further ones wait. There should be one.
+const REQUESTS_MAX: usize = 4;
 
 impl Porter {
     /// Hears one request, answers it, and closes.
@@ -63,7 +67,7 @@ impl Porter {
     {
         let mut builder = http1(self.patience);
         builder.keep_alive(false);
-        let surplus = Surplus(self.service, seat);
+        let surplus = Surplus::new(self.service, seat);
         note(builder.serve_connection(TokioIo::new(stream), surplus).await);
     }
 
@@ -71,7 +75,7 @@ impl Porter {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let surplus = Surplus(self.service, seat);
+        let surplus = Surplus::new(self.service, seat);
         let mut connection = pin!(http2().serve_connection(TokioIo::new(stream), surplus));
         tokio::select! {
             ended = connection.as_mut() => return note(ended),
@@ -84,7 +88,17 @@ impl Porter {
 
 /// Answers what comes on a connection too many. Whoever is being answered leaves later than those
 /// who say nothing.
-struct Surplus(Front, Arc<Seat>);
+struct Surplus {
+    service: Front,
+    seat: Arc<Seat>,
+    requests: Requests,
+}
+
+impl Surplus {
+    fn new(service: Front, seat: Arc<Seat>) -> Self {
+        Self { service, seat, requests: Requests::at_once(REQUESTS_MAX) }
+    }
+}
 
 impl hyper::service::Service<Request<Incoming>> for Surplus {
     type Response = Response<ResponseBody>;
@@ -92,16 +106,23 @@ impl hyper::service::Service<Request<Incoming>> for Surplus {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Aborted>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let front = self.0.clone();
-        self.1.rest_again();
-        if request.version() >= Version::HTTP_2 {
-            return Box::pin(async move { front.answer_surplus(request).await });
+        self.seat.rest_again();
+        let (service, requests) = (self.service.clone(), self.requests.clone());
+        let (mut parts, body) = request.into_parts();
+        if let Err(problem) = check(&parts) {
+            return Box::pin(ready(Ok(service.refuse_head(&parts, &problem))));
         }
-        let (parts, body) = request.into_parts();
-        if let Err(problem) = check_host(&parts) {
-            return Box::pin(ready(Ok(front.refuse_head(&parts, &problem))));
-        }
-        let request = Request::from_parts(parts, body);
-        Box::pin(async move { front.answer_surplus(request).await })
+        Box::pin(async move {
+            parts.extensions.insert(requests.next().await);
+            service.answer_surplus(Request::from_parts(parts, body)).await
+        })
     }
+}
+
+/// What is asked of a head on every other connection, too.
+fn check(parts: &Parts) -> Result<(), Problem> {
+    if has_too_many_fields(&parts.headers) {
+        return Err(Problem::HeadTooLarge);
+    }
+    if parts.version >= Version::HTTP_2 { Ok(()) } else { check_host(parts) }
 }

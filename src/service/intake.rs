@@ -16,9 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, request::Parts,
-};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request::Parts};
 use http_body::Body;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -139,7 +137,7 @@ impl Service {
     fn costs_little<B>(&self, request: &Request<B>) -> bool {
         match *request.method() {
             Method::HEAD | Method::OPTIONS | Method::DELETE => true,
-            Method::POST => stands_for_little(request.headers()),
+            Method::POST => self.stands_for_little(request),
             Method::GET => {
                 let path = request.uri().path();
                 let looks = |route| matches!(route, Ok(Route::Check | Route::Status));
@@ -148,12 +146,13 @@ impl Service {
             _ => false,
         }
     }
-}
 
-/// A POST that is a HEAD or a DELETE by the word of its client.
-fn stands_for_little(headers: &HeaderMap) -> bool {
-    let meant = headers.get(X_HTTP_METHOD_OVERRIDE).map(HeaderValue::as_bytes);
-    matches!(meant, Some(b"HEAD" | b"DELETE"))
+    /// A POST that is a HEAD or a DELETE by the word of its client, which counts in tus only.
+    fn stands_for_little<B>(&self, request: &Request<B>) -> bool {
+        let of_tus = self.rules().base.strip(request.uri().path()).is_some();
+        let meant = request.headers().get(X_HTTP_METHOD_OVERRIDE).map(HeaderValue::as_bytes);
+        of_tus && matches!(meant, Some(b"HEAD" | b"DELETE"))
+    }
 }
 
 /// More than can be taken on now.

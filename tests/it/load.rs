@@ -171,8 +171,7 @@ impl Tally {
     }
 }
 
-/// Sends a file slowly, and comes again as often as it is refused. Where it is in the middle of an
-/// upload it goes on from there.
+/// Sends a file slowly, and comes again as often as it is refused.
 fn insist(server: &Server, bytes: &[u8], tally: &Tally) {
     let (half, length) = (bytes.len() / 2, bytes.len() as u64);
     let mut random = Random::seeded(length);

@@ -6,12 +6,12 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex, Once, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit, setrlimit};
 use tempfile::TempDir;
 
 use crate::{
@@ -122,7 +122,12 @@ impl Server {
         if second && self.scheme == "http" && H2::can(request) {
             return H2::open(self.address).ask(request);
         }
-        self.connect().ask(request)
+        let mut connection = self.connect();
+        let answer = connection.ask(request);
+        // Closing is not enough where somebody counts connections: a process that another test is
+        // about to start may still have this one.
+        connection.finish();
+        answer
     }
 
     /// Sends the request and leaves the connection open, unread.
@@ -296,7 +301,18 @@ fn command(data: &Path, (args, env): Start) -> Command {
     command
 }
 
+/// Thousands of connections are open in the tests of load, and all tests are one process, which
+/// many systems give no more than 1024 descriptors at first.
+fn allow_descriptors() {
+    static RAISED: Once = Once::new();
+    RAISED.call_once(|| {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    });
+}
+
 fn spawn(data: &Path, start: Start, log: &Arc<Mutex<String>>) -> (Child, String, SocketAddr) {
+    allow_descriptors();
     let mut child = command(data, start).stdout(Stdio::piped()).spawn().unwrap();
     keep_log(child.stderr.take().unwrap(), Arc::clone(log));
     let stdout = child.stdout.take().unwrap();

@@ -47,27 +47,44 @@ fn requests_that_are_taken_back_at_once_do_not_pile_up() {
 fn who_takes_requests_back_has_no_more_under_way_than_who_does_not() {
     let server = Server::start();
     let held = Upload::hello(&server);
+    let watch = Watch::begin(&server);
+    let ran = takes_requests_back(&server, &held);
+    assert!((20..=200).contains(&ran), "{ran} of 600 requests ran");
+    watch.ends(MIB);
+}
+
+/// The same where it is one connection too many, and a HEAD is answered all the same.
+// spec: CORE-80, CORE-91
+#[test]
+fn nor_has_who_comes_beyond_the_limit_of_connections() {
+    let server = Server::with(&["--max-connections=1"]);
+    let (held, other) = (Upload::hello(&server), Upload::new(&server, 11));
+    let mut busy = other.stall(0, 11, b"hello");
+    let ran = takes_requests_back(&server, &held);
+    assert!((1..=8).contains(&ran), "{ran} of 600 requests ran");
+    busy.raw(" world");
+    busy.answer("PATCH").expect(204);
+}
+
+/// How many of 600 requests ran. Each of them waits for three seconds, and is counted when it ends.
+fn takes_requests_back(server: &Server, held: &Upload) -> usize {
+    /// As many as may be taken back before the library has looked at them.
+    const BATCH: usize = 20;
     let ledger = fs::File::open(held.ledger()).unwrap();
     ledger.lock().unwrap();
-    let watch = Watch::begin(&server);
-    let mut connection = hello(&server, &[]);
+    let mut connection = hello(server, &[]);
     let block = head("HEAD", &held.url, &[]);
-    for batch in 0..20 {
-        let streams: Vec<u32> = (0..50).map(|number| stream(batch * 50 + number)).collect();
-        for stream in &streams {
-            connection.raw(frame(HEADERS, END_HEADERS | END_STREAM, *stream, &block));
-        }
-        thread::sleep(Duration::from_millis(30));
-        for stream in &streams {
-            connection.raw(frame(RST_STREAM, 0, *stream, &CANCEL));
-        }
+    for batch in 0..30 {
+        let streams: Vec<u32> = (0..BATCH).map(|number| stream(batch * BATCH + number)).collect();
+        let asked = |stream: &u32| frame(HEADERS, END_HEADERS | END_STREAM, *stream, &block);
+        connection.raw(streams.iter().flat_map(asked).collect::<Vec<u8>>());
+        thread::sleep(Duration::from_millis(40));
+        let taken_back = |stream: &u32| frame(RST_STREAM, 0, *stream, &CANCEL);
+        connection.raw(streams.iter().flat_map(taken_back).collect::<Vec<u8>>());
     }
-    // Each of them waits for three seconds, and is counted when it ends.
     thread::sleep(Duration::from_secs(4));
     ledger.unlock().unwrap();
-    let busy = refused(&server);
-    assert!((50..=200).contains(&busy), "{busy} of 1000 requests ran");
-    watch.ends(MIB);
+    refused(server)
 }
 
 /// How many HEADs were refused so far.
@@ -165,7 +182,7 @@ fn bodies_of_single_bytes_are_stored() {
         });
         thread::sleep(Duration::from_millis(300));
         let offset = framed.offset() as usize;
-        assert!(pause.is_zero() || offset == count, "{offset} bytes");
+        assert!(offset <= count && (pause.is_zero() || offset > 0), "{offset} bytes");
         assert!(framed.stored() == bytes[..offset]);
     }
     watch.ends(MIB);
