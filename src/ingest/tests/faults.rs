@@ -371,7 +371,7 @@ async fn under_ack_a_failed_flush_takes_back_what_the_request_stored() {
 
 /// What an earlier flush brought to the disk is there, in the middle of a chunk too, and also where
 /// the disk fails until it is well again.
-// spec: STORE-400
+// spec: STORE-34
 #[tokio::test]
 async fn under_ack_a_failed_flush_keeps_what_earlier_answers_promised() {
     let failing: [fn(&Bench); 2] = [

@@ -5,13 +5,14 @@ use std::{
     os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
     sync::Barrier,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    clock::Stopwatch,
     state::contract::{Place, contract, id, life, live, manifest, sealed, stamped},
     upload::{Fact, Record},
 };
@@ -225,7 +226,7 @@ fn a_ledger_that_is_voided_while_it_is_read_is_unknown_and_neither_damaged_nor_s
         }
         state.commit(&held, &facts, Flush::Lazy).unwrap();
         if round == 0 {
-            let began = Instant::now();
+            let began = Stopwatch::start();
             local(&root).load(&id).unwrap();
             takes = began.elapsed();
         }

@@ -90,7 +90,7 @@ impl Stock {
     }
 }
 
-// spec: CORE-16, CORE-400, CORE-401, STORE-1
+// spec: CORE-16, CORE-17, CORE-18, STORE-1
 #[test]
 #[ignore = "mounts file systems: needs root"]
 fn after_an_error_of_the_disk_everything_can_still_be_read() {
@@ -131,7 +131,7 @@ fn finish_what_ran(server: &Server, stock: &Stock) {
     nothing_panicked(server);
 }
 
-// spec: CORE-16, CORE-400, CORE-401, STORE-1
+// spec: CORE-16, CORE-17, CORE-18, STORE-1
 #[test]
 #[ignore = "mounts file systems: needs root"]
 fn a_disk_that_cannot_be_written_is_read_from() {
@@ -164,7 +164,7 @@ fn believe_read_only(server: &Server) -> Strace {
     Strace::attach(server, &changes.map(|calls| format!("{calls}:error=EROFS")), &[])
 }
 
-// spec: CORE-16, CORE-400, CORE-401
+// spec: CORE-16, CORE-17, CORE-18
 #[test]
 fn once_the_disk_can_be_written_again_all_goes_on_by_itself() {
     if !Strace::is_possible() {
@@ -178,7 +178,7 @@ fn once_the_disk_can_be_written_again_all_goes_on_by_itself() {
     stock.goes_on(&server);
 }
 
-// spec: CORE-401
+// spec: CORE-18
 #[test]
 fn readiness_is_told_of_disks_and_only_asked_for_with_get_and_head() {
     let server = Server::start();

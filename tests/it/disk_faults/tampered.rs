@@ -420,7 +420,7 @@ fn ledgers_that_somebody_changed_cost_their_own_upload_at_most() {
 }
 
 // rows: FAULT-11
-// spec: STORE-402, STORE-11
+// spec: STORE-35, STORE-11
 #[test]
 fn finished_files_that_somebody_changed_are_not_served() {
     all(&FINISHED);

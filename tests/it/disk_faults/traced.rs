@@ -291,7 +291,7 @@ fn whatever_fails_in_a_deletion_it_can_be_asked_for_again() {
 }
 
 // rows: FAULT-09, TUS-HEAD-05
-// spec: CORE-400, CORE-16
+// spec: CORE-17, CORE-16
 #[test]
 fn whatever_fails_in_a_head_it_is_answered_or_asked_again() {
     whatever_fails(

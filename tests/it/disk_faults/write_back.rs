@@ -36,7 +36,7 @@ fn fails(answer: Answer) -> Answer {
 }
 
 // rows: FAULT-09
-// spec: STORE-7, STORE-9, CORE-400
+// spec: STORE-7, STORE-9, CORE-17
 #[test]
 #[ignore = "mounts file systems: needs root"]
 fn a_finish_whose_bytes_do_not_reach_the_disk_is_none() {
