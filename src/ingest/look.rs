@@ -8,8 +8,12 @@ use crate::{
     hold::{Held, HoldError},
     lock::Manner,
     merger::{MergeDemand, MergeError, MergeOutcome},
+    telemetry::Sparingly,
     upload::{ChunkKey, Dialect, Length, Offset, Phase, Record, Timestamp, UploadId},
 };
+
+// Whoever asks makes it be written, as often as they like.
+static NOT_LOOKED: Sparingly = Sparingly::new();
 
 /// An upload as it stands.
 #[derive(Debug, Clone)]
@@ -40,8 +44,13 @@ impl Ingest {
     /// What they ask again is a busy one.
     pub async fn head(self: &Arc<Self>, id: &UploadId) -> Result<View, IngestError> {
         match self.look_where_to_append(id).await {
-            Err(IngestError::Hold(HoldError::Io(error))) => {
-                tracing::error!(%id, %error, "could not look where an upload stands");
+            Err(
+                IngestError::Hold(HoldError::Io(error))
+                | IngestError::Merge(MergeError::Hold(HoldError::Io(error))),
+            ) => {
+                if let Some(left_out) = NOT_LOOKED.due() {
+                    tracing::error!(%id, %error, left_out, "could not look where an upload stands");
+                }
                 Err(HoldError::Busy.into())
             }
             looked => looked,

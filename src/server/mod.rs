@@ -32,6 +32,7 @@ use crate::{
     blocking,
     clock::Stopwatch,
     config::Config,
+    service::is_short_of_descriptors,
     telemetry::{Meter, Sparingly, Surplus},
 };
 
@@ -192,10 +193,13 @@ async fn next_stream(listener: &TcpListener, places: &Places) -> (TcpStream, Soc
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) => {
-                tracing::debug!(%error, "could not accept a connection");
-                NOT_ACCEPTED.warn("could not accept a connection");
-                // Perhaps one that is idle has the descriptor that is missing.
-                places.make_room();
+                if let Some(left_out) = NOT_ACCEPTED.due() {
+                    tracing::warn!(%error, left_out, "could not accept a connection");
+                }
+                if is_short_of_descriptors(&error) {
+                    // Perhaps one that is idle has the descriptor.
+                    places.make_room();
+                }
                 time::sleep(ACCEPT_PAUSE).await;
             }
         }

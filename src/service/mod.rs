@@ -24,7 +24,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::waiting::Waiting;
 pub use self::{
-    body::Pace, caller::ClientAddress, refusal::Aborted, response::ResponseBody, turns::TurnOptions,
+    body::Pace,
+    caller::ClientAddress,
+    refusal::{Aborted, is_short_of_descriptors},
+    response::ResponseBody,
+    turns::TurnOptions,
 };
 use self::{
     body::RequestBody, caller::Caller, intake::Intake, refusal::Refusal, response::render,

@@ -18,7 +18,10 @@ use crate::{
 };
 
 /// Every request meets the shortage, and one line is enough.
+// Whoever asks makes them be written, as often as they like.
 static OUT_OF_DESCRIPTORS: Sparingly = Sparingly::new();
+static DISK_FULL: Sparingly = Sparingly::new();
+static STORAGE_FAILED: Sparingly = Sparingly::new();
 
 /// The connection is to be closed without an answer: the client is gone or stalled, and any status
 /// could be taken for a verdict on the upload.
@@ -77,19 +80,23 @@ fn io_problem(error: &io::Error) -> Problem {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
     );
     if full {
-        tracing::error!(%error, "the disk is full");
+        if let Some(left_out) = DISK_FULL.due() {
+            tracing::error!(%error, left_out, "the disk is full");
+        }
         return Problem::DiskFull;
     }
     if is_short_of_descriptors(error) {
         OUT_OF_DESCRIPTORS.warn("no descriptor is left to open a file with");
         return overloaded();
     }
-    tracing::error!(%error, "the storage failed");
+    if let Some(left_out) = STORAGE_FAILED.due() {
+        tracing::error!(%error, left_out, "the storage failed");
+    }
     Problem::Storage
 }
 
 /// A passing shortage, of the process or of the system, and no fault of the disk.
-fn is_short_of_descriptors(error: &io::Error) -> bool {
+pub fn is_short_of_descriptors(error: &io::Error) -> bool {
     let short = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
     error.raw_os_error().is_some_and(|code| short.contains(&code))
 }

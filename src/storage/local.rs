@@ -299,7 +299,7 @@ impl Storage for LocalStorage {
             };
             let stale = Timestamp::from(metadata.modified()?) < before;
             if stale
-                && !LocalStaged::is_in_use(&entry.path())?
+                && !LocalStaged::is_in_use(&entry.path())
                 && durable::remove_file(&entry.path())?
             {
                 swept += 1;

@@ -38,9 +38,14 @@ impl Sparingly {
     /// Writes the line, with the number of those that were left out before it, unless there was one
     /// of late.
     pub fn warn(&self, what: &'static str) {
-        if let Some(left_out) = self.next(tokio::time::Instant::now()) {
+        if let Some(left_out) = self.due() {
             tracing::warn!(left_out, "{what}");
         }
+    }
+
+    /// How many lines were left out since the last one, if another is due.
+    pub fn due(&self) -> Option<u64> {
+        self.next(tokio::time::Instant::now())
     }
 
     fn next(&self, now: tokio::time::Instant) -> Option<u64> {

@@ -148,12 +148,11 @@ impl LocalStaged {
         Ok(Self { file, path, token })
     }
 
-    /// Does somebody work on the staged file at `path`?
-    pub(super) fn is_in_use(path: &Path) -> io::Result<bool> {
+    /// Does somebody work on the staged file at `path`? One that cannot be opened may be in use.
+    pub(super) fn is_in_use(path: &Path) -> bool {
         match LocalFile::open_to_read(path) {
-            Ok(file) => Ok(matches!(file.0.try_lock(), Err(TryLockError::WouldBlock))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
+            Ok(file) => matches!(file.0.try_lock(), Err(TryLockError::WouldBlock)),
+            Err(error) => error.kind() != ErrorKind::NotFound,
         }
     }
 }

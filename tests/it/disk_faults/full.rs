@@ -280,7 +280,7 @@ fn a_full_disk_lets_everything_be_deleted() {
 #[ignore = "mounts file systems: needs root"]
 fn a_full_disk_keeps_no_upload_from_expiring() {
     let mount = Mount::made_with(Kind::Ext4, 32 * MIB, &["-b", "4096", "-m", "0"]);
-    let server = Server::within(&mount.path(), &["--expire-after=1s", "--reap-every=50ms"]);
+    let server = Server::within(&mount.path(), &["--expire-after=3s", "--reap-every=50ms"]);
     let upload = Upload::new(&server, 4 * MIB);
     upload.patch(0, content(8, MIB)).expect(204);
     mount.fill(0);

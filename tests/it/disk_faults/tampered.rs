@@ -493,7 +493,7 @@ fn without_its_secret_a_server_finds_uploads_by_id_and_takes_others_anew() {
 // spec: STORE-17
 #[test]
 fn foreign_files_are_left_alone() {
-    let mut server = Server::with(&["--reap-every=50ms", "--expire-after=1s"]);
+    let mut server = Server::with(&["--reap-every=50ms", "--expire-after=3s"]);
     let (url, _) = make(&server, Half, 9);
     let whole = Upload::finished(&server).url;
     let data = server.data();
@@ -511,7 +511,7 @@ fn foreign_files_are_left_alone() {
         }
     }
     server.restart();
-    std::thread::sleep(std::time::Duration::from_millis(2500));
+    std::thread::sleep(std::time::Duration::from_millis(5000));
     let gone = Upload { server: &server, url };
     gone.head().expect(410);
     Upload { server: &server, url: whole }.is_file(b"hello world");
