@@ -42,7 +42,8 @@ struct Shared {
 
 #[derive(Debug)]
 struct Seen {
-    /// Requests without an answer yet. Their bodies have limits of their own.
+    /// Requests without an answer yet, and those that were taken back and go on. Their bodies have
+    /// limits of their own.
     served: usize,
     /// Answers that the client has not taken to their end.
     untaken: usize,
@@ -114,10 +115,10 @@ impl Seen {
 /// What a request takes up of what the server has: the place of its connection, and one of those
 /// that a connection has for requests. It goes with the request, which may outlive its stream and
 /// its connection. Else a client that asks, takes back and asks again would have as much under way
-/// as it likes.
+/// as it likes; and its connection would be asked to make room, which it cannot before that.
 #[derive(Debug, Clone)]
 struct Place {
-    _connection: Activity,
+    _served: Arc<Served>,
     _request: Running,
 }
 
@@ -163,10 +164,10 @@ impl hyper::service::Service<Request<Incoming>> for Watched {
             let (parts, _) = request.into_parts();
             return Box::pin(ready(Ok(self.refuse_head(&parts, &Problem::HeadTooLarge))));
         }
-        let served = Served::begin(&self.activity);
+        let served = Arc::new(Served::begin(&self.activity));
         let (service, requests) = (self.service.clone(), self.requests.clone());
         Box::pin(async move {
-            let place = Place { _connection: served.0.clone(), _request: requests.next().await };
+            let place = Place { _served: served.clone(), _request: requests.next().await };
             request.extensions_mut().insert(place);
             let answer = service.answer(request).await?;
             Ok(answer.map(|body| WatchedBody { body, untaken: Untaken::begin(&served.0) }))
@@ -187,6 +188,7 @@ impl Watched {
     }
 }
 
+#[derive(Debug)]
 struct Served(Activity);
 
 impl Served {
@@ -246,5 +248,27 @@ impl Body for WatchedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::places::Places, *};
+
+    #[tokio::test]
+    async fn a_seat_is_free_when_the_last_request_has_ended_and_rests_no_sooner() {
+        let places = Places::new(1);
+        let activity = Activity::begin(places.seat().await.unwrap());
+        let served = Arc::new(Served::begin(&activity));
+        let running = Requests::at_once(1).next().await;
+        let place = Place { _served: served.clone(), _request: running };
+        // The client takes it back, and the request goes on.
+        drop(served);
+        assert!(!activity.lock().rests());
+        // The connection ends, too.
+        drop(activity);
+        assert!(places.seat().await.is_none());
+        drop(place);
+        assert!(places.seat().await.is_some());
     }
 }

@@ -422,6 +422,17 @@ impl Conn {
     }
 }
 
+impl Drop for Conn {
+    /// Closing alone would not end the connection while a process that another test is about to
+    /// start still has it, and somebody may count connections.
+    fn drop(&mut self) {
+        let resets = rustix::net::sockopt::socket_linger(&self.stream).is_ok_and(|l| l.is_some());
+        if !resets {
+            self.finish();
+        }
+    }
+}
+
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

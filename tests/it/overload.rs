@@ -50,8 +50,11 @@ fn refused(server: &Server, surplus: &str) -> u64 {
 fn who_was_idle_for_the_longest_time_gives_way_to_a_newcomer() {
     let server = Server::with(&["--max-connections=4"]);
     let uploads: Vec<Upload> = (0..3).map(|_| Upload::new(&server, 11)).collect();
+    server.has_open(0);
     // The first one never says anything, and the third one speaks HTTP/2.
-    let (mut first, mut second) = (server.connect(), server.connect());
+    let mut first = server.connect();
+    server.has_open(1);
+    let mut second = server.connect();
     second.ask(&health()).expect(200);
     let mut third = H2::open(server.address());
     third.ask(&health()).expect(200);
@@ -72,6 +75,7 @@ fn who_was_idle_for_the_longest_time_gives_way_to_a_newcomer() {
         connection.answer("PATCH").expect(204);
     }
     drop((busy, fourth));
+    server.has_open(0);
     for upload in &uploads {
         upload.is_file(b"hello world");
     }
@@ -102,6 +106,7 @@ fn who_asks_just_before_its_place_is_given_away_is_answered() {
 fn a_connection_too_many_is_told_so_and_looks_are_answered() {
     let server = Server::with(&["--max-connections=2"]);
     let uploads = [Upload::new(&server, 11), Upload::new(&server, 11)];
+    server.has_open(0);
     let mut busy: Vec<Conn> = uploads.iter().map(|upload| upload.stall(0, 11, b"hello")).collect();
     thread::sleep(IDLE);
     for refused in [
@@ -148,6 +153,7 @@ fn a_connection_too_many_is_told_so_and_looks_are_answered() {
 fn no_bytes_come_in_through_the_lobby_under_another_name() {
     let server = Server::with(&["--max-connections=1"]);
     let upload = Upload::new(&server, 11);
+    server.has_open(0);
     let mut busy = upload.stall(0, 11, b"hello");
     let chunk = Parts::hello().put(0);
     for method in ["HEAD", "DELETE"] {
@@ -166,6 +172,7 @@ fn no_bytes_come_in_through_the_lobby_under_another_name() {
 fn a_flood_of_silent_connections_does_not_hide_the_health() {
     let server = Server::with(&["--max-connections=1"]);
     let upload = Upload::new(&server, 11);
+    server.has_open(0);
     let mut busy = upload.stall(0, 11, b"hello");
     let mut silent = Vec::new();
     for round in 0..1500 {
@@ -181,7 +188,8 @@ fn a_flood_of_silent_connections_does_not_hide_the_health() {
     assert!(open < 1200, "{open} descriptors");
     busy.raw(" world");
     busy.answer("PATCH").expect(204);
-    drop(busy);
+    busy.finish();
+    busy.closes_within(SOON);
     upload.is_file(b"hello world");
 }
 

@@ -122,12 +122,23 @@ impl Server {
         if second && self.scheme == "http" && H2::can(request) {
             return H2::open(self.address).ask(request);
         }
-        let mut connection = self.connect();
-        let answer = connection.ask(request);
-        // Closing is not enough where somebody counts connections: a process that another test is
-        // about to start may still have this one.
-        connection.finish();
-        answer
+        self.connect().ask(request)
+    }
+
+    /// Waits until exactly so many connections are open, as its descriptors tell: an answer is
+    /// heard before the server knows that the connection has ended, on a busy machine long before.
+    #[track_caller]
+    pub fn has_open(&self, connections: usize) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let open = tcp_sockets(self.pid());
+            // One of them listens.
+            if open == connections + 1 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{open} sockets, not {connections} and one");
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Sends the request and leaves the connection open, unread.
@@ -275,6 +286,16 @@ impl Drop for Server {
             eprintln!("--- log of {}\n{}---", self.data().display(), self.log());
         }
     }
+}
+
+/// How many TCP sockets a process has.
+fn tcp_sockets(pid: u32) -> usize {
+    let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let links = links.filter_map(|link| fs::read_link(link.ok()?.path()).ok());
+    let held: Vec<String> = links.map(|link| link.to_string_lossy().into_owned()).collect();
+    let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
+    let inodes = table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(9));
+    inodes.filter(|inode| held.contains(&format!("socket:[{inode}]"))).count()
 }
 
 /// Runs the program to its end, for command lines that start no server.

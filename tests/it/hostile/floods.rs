@@ -58,7 +58,12 @@ fn who_takes_requests_back_has_no_more_under_way_than_who_does_not() {
 #[test]
 fn nor_has_who_comes_beyond_the_limit_of_connections() {
     let server = Server::with(&["--max-connections=1"]);
-    let (held, other) = (Upload::hello(&server), Upload::new(&server, 11));
+    let held = Upload::new(&server, 11);
+    server.has_open(0);
+    held.patch(0, "hello").expect(204);
+    server.has_open(0);
+    let other = Upload::new(&server, 11);
+    server.has_open(0);
     let mut busy = other.stall(0, 11, b"hello");
     let ran = takes_requests_back(&server, &held);
     assert!((1..=8).contains(&ran), "{ran} of 600 requests ran");
