@@ -58,4 +58,28 @@ impl Ingest {
             (None, _, None) => self.find_by_id(key),
         }
     }
+
+    /// The id of the same, also where nothing of it can be told any more: whoever wants it gone
+    /// need not know more. Blocks.
+    pub(super) fn find_to_remove(&self, key: &ChunkKey) -> Result<UploadId, IngestError> {
+        let state = self.holds.state();
+        let ids = if key.filename.is_some() {
+            vec![state.secret().id(key)]
+        } else {
+            let family = state.secret().family(&key.owner, &key.hash);
+            state.family(&family).map_err(HoldError::from)?
+        };
+        let seen = ids.into_iter().map(|id| (self.holds.look(&id).err(), id));
+        let there: Vec<_> =
+            seen.filter(|(error, _)| !matches!(error, Some(HoldError::Unknown))).collect();
+        let (mut alive, mut dead): (Vec<_>, Vec<_>) =
+            there.into_iter().partition(|(error, _)| error.is_none());
+        if alive.len() > 1 {
+            return Err(IngestError::Ambiguous);
+        }
+        match alive.pop().or_else(|| dead.pop()) {
+            Some((_, id)) => Ok(id),
+            None => Ok(UploadId::parse(key.hash.as_str()).map_err(|_| HoldError::Unknown)?),
+        }
+    }
 }

@@ -198,6 +198,13 @@ impl Ingest {
         Ok(())
     }
 
+    /// The same with the upload that an index client means.
+    pub async fn terminate_of(self: &Arc<Self>, key: ChunkKey) -> Result<(), IngestError> {
+        let this = self.clone();
+        let id = blocking::run(move || this.find_to_remove(&key)).await?;
+        self.terminate(&id).await
+    }
+
     /// Finishes the upload behind the request, which waits for it no longer than `wait`.
     pub async fn merge_within(
         &self,

@@ -287,11 +287,9 @@ impl Service {
 
     async fn delete(&self, parts: &Parts) -> Outcome {
         let name = Named::decode(&Params::from_query(parts.uri.query())?)?;
-        if let Some(view) = self.find(&name).await? {
-            match self.ingest().terminate(&view.id).await.map_err(plain) {
-                Err(Refusal::Problem(Problem::UnknownUpload | Problem::Gone)) | Ok(()) => {}
-                Err(other) => return Err(other),
-            }
+        match self.ingest().terminate_of(name.key(self.owner())).await.map_err(plain) {
+            Err(Refusal::Problem(Problem::UnknownUpload | Problem::Gone)) | Ok(()) => {}
+            Err(other) => return Err(other),
         }
         Ok(answer::deleted())
     }

@@ -480,8 +480,8 @@ fn what_was_finished_before_is_found() {
     let options = around.path().join("piton.toml");
     fs::write(&options, "instant = false\n").unwrap();
     let config = format!("--config={}", options.display());
-    // So old that the first sweep looks at it.
-    let mut server = Server::with(&[&config, "--expire-after=300ms"]);
+    // So old that a sweep looks at it soon after the start.
+    let mut server = Server::with(&[&config, "--expire-after=300ms", "--reap-every=100ms"]);
     finish(&server, &first());
     thread::sleep(Duration::from_millis(400));
     fs::write(&options, "instant = true\n").unwrap();

@@ -511,7 +511,7 @@ fn foreign_files_are_left_alone() {
         }
     }
     server.restart();
-    std::thread::sleep(std::time::Duration::from_millis(5000));
+    std::thread::sleep(std::time::Duration::from_secs(5));
     let gone = Upload { server: &server, url };
     gone.head().expect(410);
     Upload { server: &server, url: whole }.is_file(b"hello world");
