@@ -176,8 +176,13 @@ async fn accept(
         let (stream, peer) = next_stream(listener, &places).await;
         let (porter, places) = (porter.for_peer(peer.ip()), places.clone());
         let (meter, open) = (meter.clone(), meter.connection());
+        let free = places.free_seat();
         connections.spawn(async move {
-            if let Some(seat) = places.seat().await {
+            let seat = match free {
+                Some(seat) => Some(seat),
+                None => places.next_seat().await,
+            };
+            if let Some(seat) = seat {
                 porter.serve(stream, seat).await;
             } else {
                 meter.refused(Surplus::Connection);

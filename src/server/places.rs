@@ -63,16 +63,27 @@ impl Places {
         Self { free, idle: Arc::default(), lobby: Arc::default(), idle_min: IDLE_MIN }
     }
 
-    /// A place, perhaps that of an idle connection, which goes then. `None` where there is none.
-    pub(super) async fn seat(&self) -> Option<Seat> {
-        let places = self.free.clone();
-        let permit = if let Ok(permit) = places.clone().try_acquire_owned() {
-            permit
-        } else {
-            let wait = if self.make_room() { ROOM_WAIT } else { MOMENT };
-            time::timeout(wait, places.acquire_owned()).await.ok()?.ok()?
-        };
+    /// A place that is free now: who came first is to have it.
+    pub(super) fn free_seat(&self) -> Option<Seat> {
+        let permit = self.free.clone().try_acquire_owned().ok()?;
         Some(Seat::new(&self.idle, Some(permit)))
+    }
+
+    /// A place where none was free: perhaps that of an idle connection, which goes then. `None`
+    /// where there is none.
+    pub(super) async fn next_seat(&self) -> Option<Seat> {
+        let wait = if self.make_room() { ROOM_WAIT } else { MOMENT };
+        let permit = time::timeout(wait, self.free.clone().acquire_owned()).await.ok()?.ok()?;
+        Some(Seat::new(&self.idle, Some(permit)))
+    }
+
+    /// One of either kind.
+    #[cfg(test)]
+    pub(super) async fn seat(&self) -> Option<Seat> {
+        match self.free_seat() {
+            Some(seat) => Some(seat),
+            None => self.next_seat().await,
+        }
     }
 
     /// Asks the connection to go that was idle for the longest time. Was there one?

@@ -112,7 +112,7 @@ impl House {
         self.server.rearm(&[&others[..], &shortly].concat());
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
-            // What was over at a start is kept for its whole time from then, which is a second here.
+            // What was over at a start is kept for its time from then, which is a second here.
             for _ in 0..40 {
                 if self.unowned().is_empty() {
                     return;
@@ -127,8 +127,8 @@ impl House {
         }
     }
 
-    /// What is left but for what expired, which is remembered for a day, also where it seems older at
-    /// a start.
+    /// What is left but for what expired, which is remembered for a day, also where it seems older
+    /// at a start.
     fn unowned(&self) -> Vec<PathBuf> {
         let mut left = self.left();
         left.retain(|path| !self.is_remembered(path));
