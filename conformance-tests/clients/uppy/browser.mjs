@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 import path from 'node:path';
 
-const LONG = { timeout: 60_000 };
+const LONG = { timeout: 20_000 };
 const STATUS = '.uppy-StatusBar';
 
 let running;
@@ -12,7 +12,7 @@ let running;
 async function browser(program) {
   // Only here, for whoever lists the scenarios need not have installed it.
   const { chromium } = await import('playwright-core');
-  running ??= await chromium.launch({ executablePath: program, args: ['--no-sandbox'], timeout: 60_000 });
+  running ??= await chromium.launch({ executablePath: program, args: ['--no-sandbox'], timeout: 20_000 });
   return running;
 }
 
