@@ -82,6 +82,14 @@ pub enum LawError {
     /// A finish without a name.
     #[error("no merge is under way")]
     NothingMerging,
+    /// A finished file of another length than its upload.
+    #[error("a finished file has {actual} bytes, its upload {expected:?}")]
+    FinishedLength {
+        /// The upload's length.
+        expected: Option<Length>,
+        /// The file's.
+        actual: Length,
+    },
 }
 
 /// All that is known of one upload, but for the tail, whose length only the part file tells.
@@ -321,10 +329,7 @@ impl Record {
                 self.merging = None;
             }
             Fact::Finished { length, composite } => {
-                let (name, form) = self.merging.clone().ok_or(LawError::NothingMerging)?;
-                self.phase = self.phase.after(PhaseEvent::Publish)?;
-                let (length, composite) = (*length, *composite);
-                self.finished = Some(Finished { name, length, composite, form, at: stamped.at });
+                self.finish(*length, *composite, stamped.at)?;
             }
             Fact::Expired => {
                 self.phase = self.phase.after(PhaseEvent::Expire)?;
@@ -376,6 +381,22 @@ impl Record {
             finished.composite = self.composite().map(|composite| composite.raw);
             self.finished = Some(finished);
         }
+        Ok(())
+    }
+
+    fn finish(
+        &mut self,
+        length: Length,
+        composite: Option<Sha256Digest>,
+        at: Timestamp,
+    ) -> Result<(), LawError> {
+        let (name, form) = self.merging.clone().ok_or(LawError::NothingMerging)?;
+        let expected = self.layout.length();
+        if expected != Some(length) {
+            return Err(LawError::FinishedLength { expected, actual: length });
+        }
+        self.phase = self.phase.after(PhaseEvent::Publish)?;
+        self.finished = Some(Finished { name, length, composite, form, at });
         Ok(())
     }
 
@@ -454,6 +475,19 @@ mod tests {
             record.apply(&stamped(2, fact)).unwrap();
         }
         assert_eq!((record.phase(), record.prefix_end().get()), (Phase::Received, 12));
+    }
+
+    #[test]
+    fn a_finished_file_has_the_length_of_its_upload() {
+        let name = FinalName::parse("a.bin").unwrap();
+        let merging = with(&[length(4), sealed(0, 4), Fact::Merging { name, form: None }]);
+        for bytes in [0, 3, 5, 1 << 40, 4] {
+            let mut record = merging.clone();
+            let length = Length::new(bytes).unwrap();
+            let told = record.apply(&stamped(2, Fact::Finished { length, composite: None }));
+            assert_eq!(told.is_ok(), bytes == 4, "{bytes}: {told:?}");
+            assert!(told.is_ok() || record == merging);
+        }
     }
 
     #[test]
