@@ -71,13 +71,19 @@ pub fn sync_file_system(folder: &Path) -> io::Result<()> {
 
 /// Gives a file a new name that must be free: `AlreadyExists` if it is not.
 pub fn publish(from: &Path, to: &Path) -> io::Result<()> {
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(()),
-        // NFS and others that have no such rename.
-        Err(Errno::INVAL) => publish_by_link(from, to),
-        // A publication by link that was cut off between its two steps.
-        Err(Errno::EXIST) if same_file(from, to)? => remove_file(from).map(|_| ()),
-        Err(error) => Err(error.into()),
+    loop {
+        match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(()),
+            // NFS and others that have no such rename.
+            Err(Errno::INVAL) => return publish_by_link(from, to),
+            Err(Errno::EXIST) => match holder(from, to)? {
+                // A publication by link that was cut off between its two steps.
+                Holder::Itself => return remove_file(from).map(|_| ()),
+                Holder::Other => return Err(ErrorKind::AlreadyExists.into()),
+                Holder::Nobody => {}
+            },
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
@@ -126,22 +132,47 @@ fn absent_is_fine(done: io::Result<()>) -> io::Result<bool> {
 /// Two steps instead of one: for a moment, or after a crash until the next try, the file has both
 /// names. A link, too, never replaces.
 fn publish_by_link(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::hard_link(from, to) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && same_file(from, to)? => {}
-        linked => linked?,
+    loop {
+        match fs::hard_link(from, to) {
+            Ok(()) => break,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => match holder(from, to)? {
+                Holder::Itself => break,
+                Holder::Other => return Err(error),
+                Holder::Nobody => {}
+            },
+            Err(error) => return Err(error),
+        }
     }
     remove_file(from)?;
     Ok(())
 }
 
-/// Whether two names belong to one file.
-fn same_file(one: &Path, other: &Path) -> io::Result<bool> {
-    let (one, other) = (fs::symlink_metadata(one)?, fs::symlink_metadata(other)?);
-    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+/// Who has a name that a moment ago was not free.
+enum Holder {
+    Itself,
+    Other,
+    /// It came free meanwhile: its file was deleted.
+    Nobody,
+}
+
+fn holder(file: &Path, name: &Path) -> io::Result<Holder> {
+    let holder = match fs::symlink_metadata(name) {
+        Ok(holder) => holder,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Holder::Nobody),
+        Err(error) => return Err(error),
+    };
+    let file = fs::symlink_metadata(file)?;
+    let same = (file.dev(), file.ino()) == (holder.dev(), holder.ino());
+    Ok(if same { Holder::Itself } else { Holder::Other })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+    };
+
     use super::*;
 
     #[test]
@@ -164,5 +195,36 @@ mod tests {
             assert!(!one.try_exists().unwrap());
             place(&name, &one).unwrap();
         }
+    }
+
+    #[test]
+    fn a_name_that_comes_free_while_it_is_asked_for_is_taken_or_refused_and_never_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let (name, other) = (folder.path().join("name"), folder.path().join("other"));
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    // Another's file, finished and deleted, over and over.
+                    fs::write(&other, "other").unwrap();
+                    let _ = publish(&other, &name);
+                    remove_file(&name).unwrap();
+                }
+            });
+            let mut told = [0, 0, 0];
+            while told[2] == 0 && told[..2].iter().any(|told| *told < 200) {
+                for publish in [publish_by_link, publish] {
+                    let mine = folder.path().join("mine");
+                    fs::write(&mine, "mine").unwrap();
+                    match publish(&mine, &name) {
+                        Ok(()) => told[0] += 1,
+                        Err(error) if error.kind() == ErrorKind::AlreadyExists => told[1] += 1,
+                        Err(_) => told[2] += 1,
+                    }
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+            assert_eq!(told[2], 0, "taken, refused, neither: {told:?}");
+        });
     }
 }
