@@ -168,7 +168,7 @@ impl Client {
     /// (STORE-84): the server will have started within the grace of the oracle.
     pub fn forget_offsets(&mut self) {
         for known in self.uploads.values_mut() {
-            known.at = None;
+            (known.at, known.late) = (None, None);
             known.active.1 = Instant::now();
         }
     }

@@ -157,6 +157,7 @@ impl Client {
             known.sent.add(from, to);
         }
         known.at = None;
+        let late = known.late;
         let answer = self.ask(line, &asked);
         let known = self.known(number);
         known.was_active(began, Belief::Maybe);
@@ -183,6 +184,8 @@ impl Client {
                 self.tally.refused += 1;
             }
             404 | 410 => self.is_gone(line, number, &answer),
+            // The one that was left came in between.
+            409 if late == Some(from) => assert!(answer.offset() > from, "{answer:?}"),
             _ => {
                 answer.expect(423);
             }
@@ -226,6 +229,7 @@ impl Client {
             known.was_active(began, Belief::Maybe);
             // Where nothing of it was seen, it may still come.
             known.at = known.at.filter(|at| *at > from && end > 2);
+            known.late = known.at.is_none().then_some(from);
         }
         done
     }

@@ -111,6 +111,9 @@ pub struct Known {
     pub active: (Instant, Instant),
     /// Where the next PATCH goes; unknown after a restart.
     pub at: Option<u64>,
+    /// Where a PATCH begins that was sent and left, and of which nothing was seen: a busy server
+    /// may still come to it.
+    pub late: Option<u64>,
 }
 
 impl Known {
@@ -131,6 +134,7 @@ impl Known {
             consumed: false,
             active: (Instant::now(), Instant::now()),
             at: None,
+            late: None,
         }
     }
 
