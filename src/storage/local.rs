@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {data_dir}/uploads/{id}/{k}.part   bytes of unfinished uploads
-//! {data_dir}/uploads/{id}.part       bytes that came all at once, for the moment until they are a file
+//! {data_dir}/uploads/{id}.part       bytes that came all at once, until they are a file
 //! {data_dir}/files/{name}            finished files; nothing unfinished is ever seen here
 //! {data_dir}/tmp/{token}             staging, on the same file system: adopting is a rename
 //! ```

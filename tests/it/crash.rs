@@ -164,11 +164,16 @@ fn killed_right_behind_the_rename_of_a_small_file() {
     for round in 0..3 {
         let bytes = vec![b'0' + round; 1000];
         let url = Upload::new(&server, 1000).url;
-        let strace = Strace::attach(&server, &["renameat2:signal=KILL:when=1".to_owned()], &[]);
-        let mut connection = server.begin(&patch(&url, 0, &bytes));
-        assert!(connection.try_answer("PATCH").is_err(), "round {round}");
-        server.exits_within(Duration::from_secs(5));
+        let strace = Strace::attach(&server, &["renameat2:delay_exit=20000000".to_owned()], &[]);
+        let mut connection = server.begin(&patch(&url, 0, bytes.clone()));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while server.finished().is_empty() {
+            assert!(Instant::now() < deadline, "round {round}: it does not appear");
+            thread::sleep(Duration::from_millis(1));
+        }
+        server.kill_9();
         drop(strace);
+        assert!(connection.try_answer("PATCH").is_err(), "round {round}");
         let upload = Upload { server: &server, url };
         assert!(server.uploads().is_empty(), "round {round}: {:?}", server.uploads());
         let (id, url) = (upload.id().to_owned(), upload.url);

@@ -8,8 +8,8 @@
 //! The length has a checksum of its own: else a damaged length would make a ledger full of facts
 //! look like one whose creation was never finished, and a creation would replace it.
 //!
-//! Blanks at the end of the JSON have the frames begin at a multiple of their size: so the size of a
-//! ledger tells whether it ends in the middle of one.
+//! Blanks at the end of the JSON have the frames begin at a multiple of their size: so the size of
+//! a ledger tells whether it ends in the middle of one.
 
 use std::{
     fs::File,
