@@ -396,7 +396,9 @@ fn part_entries(folder: &Path) -> io::Result<Vec<(DirEntry, PartId)>> {
     let mut found = Vec::new();
     for entry in unless_gone(fs::read_dir(folder))?.into_iter().flatten() {
         let entry = entry?;
-        if let Some(part) = entry.file_name().to_str().and_then(PartId::parse) {
+        let part = entry.file_name().to_str().and_then(PartId::parse);
+        // That one lies beside the folders, never in one.
+        if let Some(part) = part.filter(|part| *part != PartId::WHOLE) {
             found.push((entry, part));
         }
     }
