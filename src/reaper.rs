@@ -172,8 +172,12 @@ impl Reaper {
             let listed = blocking::run(move || state.list(shard)).await?;
             let after = self.round.after(shard, self.options.every);
             let span = (after, self.holds.now());
-            let due: Vec<Listed> =
-                listed.into_iter().filter(|l| self.may_be_due(l.changed, span)).collect();
+            let due = |listed: &Listed| {
+                // A file that appeared may have left no other trace of the finish that made it.
+                let at_start = self.round.since.is_none();
+                (listed.interrupted && at_start) || self.may_be_due(listed.changed, span)
+            };
+            let due: Vec<Listed> = listed.into_iter().filter(due).collect();
             for batch in due.chunks(BATCH) {
                 self.sweep_batch(batch, &mut swept).await;
                 time::sleep(BREATH).await;

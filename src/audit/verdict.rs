@@ -52,7 +52,10 @@ pub(super) fn ledger_name(id: &UploadId) -> String {
 
 /// A part's name below the data folder.
 pub(super) fn part_name(id: &UploadId, part: PartId) -> String {
-    format!("uploads/{id}/{part}")
+    match part {
+        PartId::WHOLE => format!("uploads/{id}.part"),
+        _ => format!("uploads/{id}/{part}"),
+    }
 }
 
 /// A finished file's name below the data folder.

@@ -235,7 +235,7 @@ impl<'a> Verification<'a> {
     /// Files that no ledger names, and folders without a ledger.
     fn loose(&mut self) -> Result<(), AuditError> {
         let mut folders = Vec::new();
-        for id in self.store.bytes.folders()? {
+        for id in self.store.bytes.uploads()? {
             let id = id?;
             if !self.store.ledgers.path(&id).try_exists()? {
                 folders.push(id);
@@ -247,10 +247,10 @@ impl<'a> Verification<'a> {
         }
         for id in folders {
             let orphan = !self.store.ledgers.path(&id).try_exists()?;
-            if orphan && self.store.bytes.has_folder(&id)? {
+            if orphan && let Some(name) = self.store.bytes.remains(&id)? {
                 let says = "no ledger tells of these bytes: a DELETE or a creation was cut off, or \
                             the ledger is lost; a sweep removes them when they are an hour old";
-                self.tell_loose(format!("uploads/{id}"), says)?;
+                self.tell_loose(format!("uploads/{name}"), says)?;
             }
         }
         for name in self.store.bytes.files()? {

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use super::{
     HoldError, Holds,
-    tail::{Tail, copy_range, free_part, hash_range, open_for_append},
+    tail::{Excess, Tail, copy_range, free_part, hash_range, open_for_append},
 };
 use crate::{
     durable::{Durability, Flush},
@@ -256,15 +256,18 @@ impl Held {
             return Ok(());
         }
         let (storage, id) = (self.storage(), self.id());
-        let blob = match open_for_append(storage, id, tail.part)? {
-            Some(blob) => blob,
-            None => storage.create_part(id, tail.part, self.durability().of_answer())?,
+        let (blob, excess) = match open_for_append(storage, id, tail.part)? {
+            Some(blob) => (blob, Excess::Possible),
+            None => {
+                let flush = self.durability().of_answer();
+                (storage.create_part(id, tail.part, flush)?, Excess::None)
+            }
         };
         let hasher = match hashing {
             Hashing::Sha256 => Some(hash_range(&*blob, tail.base, tail.length)?),
             Hashing::Off => None,
         };
-        tail.attach(blob, hasher);
+        tail.attach(blob, hasher, excess);
         Ok(())
     }
 
@@ -292,6 +295,7 @@ impl Held {
         let flush = if shown { self.durability().of_answer() } else { Flush::Lazy };
         if let Err(error) = self.commit(first.into_iter().chain([sealed]), flush) {
             self.tail = Some(tail);
+            self.drop_whole();
             return Err(error);
         }
         match Tail::behind(self.record(), (chunk, part), self.chunks_per_part()) {
@@ -347,11 +351,11 @@ impl Held {
         })
     }
 
-    fn close_open_tail(&mut self, tail: Tail) -> Result<(), HoldError> {
+    fn close_open_tail(&mut self, mut tail: Tail) -> Result<(), HoldError> {
         let useful = tail.chunk == self.record().chunks().first_missing();
         let end = tail.base.saturating_add(if useful { tail.length } else { 0 });
         if tail.is_open() {
-            tail.blob()?.truncate(end)?;
+            tail.cut(end)?;
             let keeps = useful && tail.length > 0;
             // Chunks that nobody was shown yet lie in front of it, in the same part.
             if self.durability() == Durability::Ack && (keeps || self.record().pending().is_some())
@@ -408,6 +412,9 @@ impl Held {
     /// After a failed write: cuts the tail back to what is known of it, so that its length stays
     /// the truth.
     pub fn cut_tail(&mut self) {
+        if self.drop_whole() {
+            return;
+        }
         let cut = self.tail.as_ref().map(|tail| -> io::Result<()> {
             tail.blob()?.truncate(tail.base.saturating_add(tail.length))
         });

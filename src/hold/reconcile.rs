@@ -434,7 +434,8 @@ pub fn tail_among(record: &Record, parts: &BTreeMap<PartId, u64>) -> Option<Tail
     });
     let own = parts
         .iter()
-        .filter(|(part, _)| part.first == chunk && !record.is_live(**part))
+        .filter(|(part, _)| part.first == chunk && **part != PartId::WHOLE)
+        .filter(|(part, _)| !record.is_live(**part))
         .map(|(part, size)| Tail::new(chunk, *part, 0, *size));
     own.chain(behind).filter(|tail| tail.length > 0).max_by_key(|tail| tail.length)
 }

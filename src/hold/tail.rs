@@ -12,6 +12,10 @@ use crate::{
 /// Bytes read at once where a tail has to be hashed again.
 const READ: usize = 256 * 1024;
 
+/// Written bytes are handed to the disk in runs of at least so many: for fewer the call, and the
+/// blocks that are found for them one by one, cost more than they bring forward.
+const WRITE_BACK: u64 = 512 * 1024;
+
 /// The chunk that an offset client has begun, and the place in a part where its bytes lie.
 #[derive(Debug)]
 pub struct Tail {
@@ -31,6 +35,18 @@ struct OpenTail {
     blob: Box<dyn Blob>,
     /// Over the tail's bytes; absent where no digests are taken.
     hasher: Option<Sha256>,
+    /// From where on in the part bytes were written that nobody handed to the disk.
+    unhanded: u64,
+    excess: Excess,
+}
+
+/// May the part have disk space behind its end?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Excess {
+    /// It was reserved, perhaps by an earlier process.
+    Possible,
+    /// Nobody reserved any since the part was cut or made.
+    None,
 }
 
 impl Tail {
@@ -65,8 +81,45 @@ impl Tail {
 
     /// Opens the part, if it is not open, and brings the hash up to the tail's length. `create` is
     /// for a part that does not exist yet.
-    pub(super) fn attach(&mut self, blob: Box<dyn Blob>, hasher: Option<Sha256>) {
-        self.open = Some(OpenTail { blob, hasher });
+    pub(super) fn attach(&mut self, blob: Box<dyn Blob>, hasher: Option<Sha256>, excess: Excess) {
+        let unhanded = self.end();
+        self.open = Some(OpenTail { blob, hasher, unhanded, excess });
+    }
+
+    /// The end of its bytes in the part.
+    const fn end(&self) -> u64 {
+        self.base.saturating_add(self.length)
+    }
+
+    /// Asks for disk space for as many bytes behind the tail.
+    pub fn reserve(&mut self, ahead: u64) -> io::Result<()> {
+        let end = self.end();
+        let open = self.open.as_mut().ok_or_else(not_open)?;
+        open.excess = Excess::Possible;
+        open.blob.reserve(end..end.saturating_add(ahead));
+        Ok(())
+    }
+
+    /// Starts writing to the disk what was written to the part, once that is enough.
+    pub fn write_back(&mut self) -> io::Result<()> {
+        let end = self.end();
+        let open = self.open.as_mut().ok_or_else(not_open)?;
+        if end.saturating_sub(open.unhanded) >= WRITE_BACK {
+            open.blob.write_back(open.unhanded..end);
+            open.unhanded = end;
+        }
+        Ok(())
+    }
+
+    /// Cuts the part to `end`, unless it ends there without anything behind it.
+    pub(super) fn cut(&mut self, end: u64) -> io::Result<()> {
+        let known = self.end();
+        let open = self.open.as_mut().ok_or_else(not_open)?;
+        if end != known || open.excess == Excess::Possible {
+            open.blob.truncate(end)?;
+            open.excess = Excess::None;
+        }
+        Ok(())
     }
 
     pub(super) const fn is_open(&self) -> bool {
@@ -113,6 +166,7 @@ pub(super) fn free_part(record: &Record, chunk: ChunkIndex) -> PartId {
         .iter_from(chunk)
         .filter(|(_, sealed)| sealed.part.first == chunk)
         .map(|(_, sealed)| sealed.part.generation)
+        .filter(|used| *used < PartId::WHOLE.generation)
         .max();
     PartId { first: chunk, generation: used.map_or(0, |used| used.saturating_add(1)) }
 }

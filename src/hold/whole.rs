@@ -1,8 +1,14 @@
-//! All chunks of an upload at once, out of one file.
+//! All chunks of an upload at once: out of one file, or as the one body that it has.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io};
 
-use super::{Held, HoldError};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Hashing, Held, HoldError,
+    held::Certainty,
+    tail::{Excess, Tail},
+};
 use crate::{
     storage::Staged,
     upload::{ChunkIndex, Fact, PartId, Sha256Digest},
@@ -12,6 +18,55 @@ use crate::{
 pub type WholeChunk = (ChunkIndex, u64, Sha256Digest);
 
 impl Held {
+    /// Opens a place for the bytes of an upload that has none so far and gets all of them at once,
+    /// as its one chunk. No fact and no length tells of them before that chunk is sealed.
+    pub fn begin_whole(&mut self, hashing: Hashing) -> Result<(), HoldError> {
+        let (storage, id, part) = (self.storage(), self.id(), PartId::WHOLE);
+        let flush = self.durability().of_answer();
+        let blob = match storage.create_part(id, part, flush) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                storage.remove_part(id, part)?;
+                storage.create_part(id, part, flush)?
+            }
+            created => created?,
+        };
+        let hasher = match hashing {
+            Hashing::Sha256 => Some(Sha256::new()),
+            Hashing::Off => None,
+        };
+        let mut tail = Tail::new(ChunkIndex::ZERO, part, 0, 0);
+        tail.attach(blob, hasher, Excess::None);
+        self.tail = Some(tail);
+        Ok(())
+    }
+
+    /// Is there nothing of the upload yet, are `bytes` all that it will have, and one chunk?
+    pub fn is_whole_with(&self, bytes: u64) -> bool {
+        let record = self.record();
+        let manifest = record.manifest();
+        let plain = manifest.parts().is_none() && !manifest.is_partial();
+        let untouched = record.chunks().first_missing() == ChunkIndex::ZERO
+            && record.chunks().sealed() == 0
+            && record.pending().is_none()
+            && self.tail.is_none();
+        let all = record.layout().length().is_some_and(|length| length.get() == bytes);
+        let one = record.layout().chunk_len(ChunkIndex::ZERO) == Ok(bytes);
+        plain && untouched && all && one && bytes > 0
+    }
+
+    /// Gives up bytes that came all at once and cannot be sealed: nobody would find them again. Was
+    /// there such a tail?
+    pub(super) fn drop_whole(&mut self) -> bool {
+        if self.tail.take_if(|tail| tail.part == PartId::WHOLE).is_none() {
+            return false;
+        }
+        if let Err(error) = self.storage().remove_part(self.id(), PartId::WHOLE) {
+            tracing::warn!(id = %self.id(), %error, "could not remove what a failed write left");
+            self.certainty = Certainty::InDoubt;
+        }
+        true
+    }
+
     /// Makes a staged file that has all chunks of the upload in order its part, and seals them, all
     /// or none. Chunks that were sealed before give way, as does a tail.
     pub fn adopt_whole(

@@ -13,8 +13,8 @@ use crate::{
     lock::Manner,
     merger::Merger,
     upload::{
-        Checksum, ChecksumDemand, Fact, Finished, LawError, Length, NotAChecksum, Offset, Record,
-        Stamped, Timestamp, UploadId,
+        Checksum, ChecksumDemand, Fact, Finished, LawError, Length, NotAChecksum, Offset, PartId,
+        Record, Stamped, Timestamp, UploadId,
     },
 };
 
@@ -203,6 +203,13 @@ struct Appender {
 }
 
 impl Sink for Appender {
+    fn expect(&mut self, bytes: u64) -> Result<(), HoldError> {
+        if self.check.bracket() == Bracket::Needless && self.held.is_whole_with(bytes) {
+            self.held.begin_whole(self.hashing)?;
+        }
+        Ok(())
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), HoldError> {
         if self.check.bracket() == Bracket::Needed {
             self.held.begin_pending()?;
@@ -228,16 +235,20 @@ impl Appender {
         let count = u64::try_from(now.len()).unwrap_or(u64::MAX);
         let ahead = self.announced.unwrap_or(0).min(room);
         let tail = self.held.open_tail(chunk, self.hashing)?;
-        let from = tail.base.saturating_add(tail.length);
+        let whole = tail.part == PartId::WHOLE;
         if tail.length == 0 && ahead >= RESERVE_FROM {
-            tail.blob()?.reserve(from..from.saturating_add(ahead));
+            tail.reserve(ahead)?;
         }
         if let Err(error) = tail.write(now) {
             self.held.cut_tail();
+            if whole {
+                // What an earlier write brought went, too.
+                self.at = self.begin;
+            }
             return Err(error.into());
         }
         self.check.update(now);
-        tail.blob()?.write_back(from..from.saturating_add(count));
+        tail.write_back()?;
         self.at = self.at.advance(count).map_err(law)?;
         self.announced = self.announced.map(|left| left.saturating_sub(count));
         if self.at == end {

@@ -27,6 +27,12 @@ const QUEUE: usize = 2;
 
 /// What takes bytes, on a blocking thread.
 pub(super) trait Sink: Send + 'static {
+    /// Is told, before the first write, that `bytes` are all that the body has, and at hand.
+    fn expect(&mut self, bytes: u64) -> Result<(), HoldError> {
+        let _ = bytes;
+        Ok(())
+    }
+
     /// Takes all of `bytes`.
     fn write(&mut self, bytes: &[u8]) -> Result<(), HoldError>;
 }
@@ -86,8 +92,14 @@ async fn pump_small<S: Sink>(gate: &mut Gate<'_>, mut sink: S) -> (S, Result<End
         }
     };
     let Some(first) = collected else { return (sink, Ok(end)) };
+    let bytes = gate.received;
     blocking::run(move || {
-        let written = sink.write(&first).and_then(|()| sink.write(&more));
+        let written = match end {
+            End::Complete => sink.expect(bytes),
+            _ => Ok(()),
+        };
+        let written = written.and_then(|()| sink.write(&first));
+        let written = written.and_then(|()| sink.write(&more));
         (sink, written.map(|()| end))
     })
     .await

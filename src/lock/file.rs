@@ -6,6 +6,7 @@ use std::{
     io::{self, ErrorKind},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::PathBuf,
+    sync::Arc,
 };
 
 use rustix::fs::OFlags;
@@ -14,9 +15,16 @@ use crate::upload::UploadId;
 
 /// Held until dropped; the kernel drops it when the process dies.
 #[derive(Debug)]
-pub struct FileLock(
-    #[allow(dead_code, reason = "kept open: closing it is what unlocks")] Option<File>,
-);
+pub struct FileLock(Option<Arc<File>>);
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Others may have the file open, and closing it unlocks only with the last of them.
+        if let Some(file) = &self.0 {
+            let _ = file.unlock();
+        }
+    }
+}
 
 /// Why a lock was not had.
 #[derive(Debug, thiserror::Error)]
@@ -63,12 +71,25 @@ impl<F> LedgerLocks<F> {
 pub trait LedgerPath: Debug + Send + Sync + 'static {
     /// The file.
     fn path(&self, id: &UploadId) -> PathBuf;
+
+    /// The same, where it is open. Whoever asks has the upload in this process, so no two share the
+    /// lock of one open file.
+    fn at_hand(&self, id: &UploadId) -> Option<Arc<File>> {
+        let _ = id;
+        None
+    }
 }
 
 impl<F: LedgerPath> ProcessLocks for LedgerLocks<F> {
     /// A ledger that was removed while its lock was waited for is no ledger any more: the locked
     /// file must still be the one at its path.
     fn try_lock(&self, id: &UploadId) -> Result<FileLock, LockError> {
+        if let Some(file) = self.0.at_hand(id) {
+            let lock = lock(file)?;
+            if lock.is_named()? {
+                return Ok(lock);
+            }
+        }
         let path = self.0.path(id);
         loop {
             // Waits for nobody, whatever lies in the ledger's place.
@@ -81,15 +102,11 @@ impl<F: LedgerPath> ProcessLocks for LedgerLocks<F> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(LockError::Held),
-                Err(TryLockError::Error(error)) => return Err(error.into()),
-            }
             let locked = file.metadata()?;
+            let lock = lock(Arc::new(file))?;
             match fs::metadata(&path) {
                 Ok(there) if (there.dev(), there.ino()) == (locked.dev(), locked.ino()) => {
-                    return Ok(FileLock(Some(file)));
+                    return Ok(lock);
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -98,5 +115,21 @@ impl<F: LedgerPath> ProcessLocks for LedgerLocks<F> {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+fn lock(file: Arc<File>) -> Result<FileLock, LockError> {
+    match file.try_lock() {
+        Ok(()) => Ok(FileLock(Some(file))),
+        Err(TryLockError::WouldBlock) => Err(LockError::Held),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+impl FileLock {
+    /// Has the locked file a name still?
+    fn is_named(&self) -> io::Result<bool> {
+        let links = self.0.as_ref().map(|file| file.metadata()).transpose()?;
+        Ok(links.is_none_or(|found| found.nlink() > 0))
     }
 }

@@ -150,8 +150,12 @@ fn trim(held: &mut Held) -> Result<(PartId, Length), MergeError> {
     let (Some(part), Some(length)) = (base(held), record.layout().length()) else {
         return Err(MergeError::Missing { missing: missing(record) });
     };
-    let blob = held.storage().open_part(held.id(), part).map_err(HoldError::Io)?;
-    blob.truncate(length.get()).map_err(HoldError::Io)?;
+    let size = held.storage().part_size(held.id(), part).map_err(HoldError::Io)?;
+    // Nothing is reserved behind the end of a chunk that is whole.
+    if size != Some(length.get()) {
+        let blob = held.storage().open_part(held.id(), part).map_err(HoldError::Io)?;
+        blob.truncate(length.get()).map_err(HoldError::Io)?;
+    }
     Ok((part, length))
 }
 

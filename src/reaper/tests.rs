@@ -12,14 +12,14 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Reaper, ReaperOptions, Swept, Unasked};
-use crate::durable::Durability;
+use crate::durable::{Durability, Flush};
 use crate::{
     hold::HoldError,
     ingest::IngestError,
     lock::Manner,
     state::local::ledger_path,
     testing::{Bench, Medium, content, layout, part},
-    upload::{Fact, FinalName, Phase, UploadId},
+    upload::{ChunkIndex, Fact, FinalName, PartId, Phase, Sha256Digest, UploadId},
 };
 
 const HASH: &str = "00112233445566778899aabbccddeeff";
@@ -361,5 +361,48 @@ async fn who_looks_after_a_restart_keeps_nothing_alive() {
             age(&bench, &id, Duration::from_mins(70));
         }
         assert_eq!(sweep(&bench).await, Swept { expired: 1, ..NOTHING });
+    }
+}
+
+// spec: STORE-93
+#[tokio::test]
+async fn a_finish_of_which_only_the_ledger_tells_is_written_down_by_a_start() {
+    for medium in Medium::BOTH {
+        let mut bench = Bench::build(medium, |_| {});
+        let id = bench.create(Some(4)).await;
+        bench.plant(&id, PartId::WHOLE, b"1234");
+        let (chunk, digest) = (ChunkIndex::ZERO, Some(Sha256Digest::of(b"1234")));
+        let sealed = Fact::Sealed { chunk, length: 4, digest, part: PartId::WHOLE };
+        let name = FinalName::parse("world").unwrap();
+        bench.force(&id, [sealed, Fact::Merging { name: name.clone(), form: None }]).await;
+        bench.storage().publish(&id, PartId::WHOLE, &name, Flush::Lazy).unwrap();
+        assert!(bench.parts(&id).is_empty());
+        bench.reopen().await;
+
+        let phase = |bench: &Bench| bench.holds.state().load(&id).unwrap().record.phase();
+        assert_eq!(phase(&bench), Phase::Merging);
+        assert_eq!(sweep(&bench).await, NOTHING);
+        assert_eq!(phase(&bench), Phase::Finished);
+        assert_eq!(bench.download(&id).await, b"1234");
+    }
+}
+
+// spec: STORE-94
+#[tokio::test]
+async fn bytes_that_came_at_once_and_were_not_sealed_are_nothing() {
+    for medium in Medium::BOTH {
+        let mut bench = Bench::build(medium, |_| {});
+        let id = bench.create(Some(4)).await;
+        for bytes in [b"12".as_slice(), b"1234"] {
+            bench.plant(&id, PartId::WHOLE, bytes);
+            bench.reopen().await;
+            assert_eq!(bench.status(&id).await.offset.get(), 0);
+            assert_eq!(bench.head(&id).await, 0);
+            assert!(bench.parts(&id).is_empty());
+        }
+        bench.plant(&id, PartId::WHOLE, b"other");
+        bench.push(&id, 0, b"1234").await.unwrap();
+        assert_eq!(bench.download(&id).await, b"1234");
+        assert!(bench.storage().uploads().unwrap().is_empty());
     }
 }

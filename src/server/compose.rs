@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Display,
+    fs::File,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -57,11 +58,15 @@ pub(super) struct House {
 
 /// Ledgers of a local state.
 #[derive(Debug)]
-struct Ledgers(PathBuf);
+struct Ledgers(PathBuf, Arc<LocalState>);
 
 impl LedgerPath for Ledgers {
     fn path(&self, id: &UploadId) -> PathBuf {
         ledger_path(&self.0, id)
+    }
+
+    fn at_hand(&self, id: &UploadId) -> Option<Arc<File>> {
+        self.1.at_hand(id)
     }
 }
 
@@ -78,7 +83,7 @@ impl House {
         let hold = HoldOptions { epoch: mark.epoch(), ..options.hold };
         let files: Arc<dyn ProcessLocks> = Arc::new(LedgerLocks::new(ledgers));
         let locks = (Locks::new(PATIENCE), files);
-        let (state, storage): (_, Arc<dyn Storage>) = (Arc::new(state), Arc::new(storage));
+        let storage: Arc<dyn Storage> = Arc::new(storage);
         #[cfg(feature = "mutants")]
         let storage = crate::mutants::Mutant::behind(config.mutant, storage);
         let holds = Arc::new(Holds::new(state, storage, locks, Arc::new(SystemClock), hold));
@@ -111,15 +116,16 @@ impl House {
     }
 }
 
-type Opened = (LocalState, LocalStorage, TrustMark, Ledgers);
+type Opened = (Arc<LocalState>, LocalStorage, TrustMark, Ledgers);
 
 fn open(data_dir: &Path) -> Result<Opened, String> {
     let say = |error: &dyn Display| error.to_string();
     let storage = LocalStorage::open(data_dir).map_err(|error| say(&error))?;
     let root = data_dir.join("state");
-    let state = LocalState::open(&root).map_err(|error| say(&error))?;
+    let state = Arc::new(LocalState::open(&root).map_err(|error| say(&error))?);
     let mark = TrustMark::begin(&root).map_err(|error| say(&error))?;
-    Ok((state, storage, mark, Ledgers(root)))
+    let ledgers = Ledgers(root, state.clone());
+    Ok((state, storage, mark, ledgers))
 }
 
 /// Each room's options, out of the configuration.

@@ -36,6 +36,7 @@ macro_rules! contract {
             tells_a_new_upload_from_an_old_one_of_the_same_id
             finds_families
             lists_shards
+            lists_who_is_in_the_middle_of_a_finish
             shows_two_handles_the_same
             keeps_every_kind_of_fact
             keeps_its_secret
@@ -278,6 +279,35 @@ pub(crate) fn lists_shards(place: &dyn Place) {
     assert_eq!(listed(0), []);
     state.forget(&ids[2]).unwrap();
     assert_eq!(listed(0xff), []);
+}
+
+/// A ledger whose holder is about to make a file visible is told from others without opening it.
+pub(crate) fn lists_who_is_in_the_middle_of_a_finish(place: &dyn Place) {
+    let (state, id) = (place.open(), id("0d1"));
+    let name = FinalName::parse("some-file.txt").unwrap();
+    let length = Length::new(4).unwrap();
+    let facts = [
+        (sealed(0, 4), false),
+        (Fact::Merging { name: name.clone(), form: None }, true),
+        (Fact::Merging { name, form: None }, true),
+        (Fact::MergeAbandoned, false),
+        (Fact::Merging { name: FinalName::parse("other").unwrap(), form: None }, true),
+        (Fact::Finished { length, composite: None }, false),
+    ];
+    let mut held = state.create(manifest(&id, Some(4)), Flush::Lazy).unwrap();
+    let interrupted = || {
+        let listed = place.open().list(Shard(0x0d)).unwrap();
+        assert_eq!(listed.len(), 1);
+        listed[0].interrupted
+    };
+    assert!(!interrupted());
+    for (at, (fact, expected)) in facts.into_iter().enumerate() {
+        let fact = stamped(u64::try_from(at).unwrap(), fact);
+        held = state.commit(&held, &[fact], Flush::Lazy).unwrap();
+        assert_eq!(interrupted(), expected, "{:?}", held.record.phase());
+        assert_eq!(state.load(&id).unwrap().version, held.version);
+        assert_eq!(place.open().load(&id).unwrap().record, held.record);
+    }
 }
 
 pub(crate) fn shows_two_handles_the_same(place: &dyn Place) {

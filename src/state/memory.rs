@@ -8,7 +8,7 @@ use std::{
 use super::{Listed, Shard, State, StateError, Version, Versioned};
 use crate::{
     durable::Flush,
-    upload::{ContentKey, IdSecret, Manifest, Record, Stamped, Timestamp, UploadId},
+    upload::{ContentKey, IdSecret, Manifest, Phase, Record, Stamped, Timestamp, UploadId},
 };
 
 /// Keeps facts in memory under the same contract as [`LocalState`](super::LocalState). Clones share
@@ -112,7 +112,11 @@ impl State for MemoryState {
         let folder = shard.to_string();
         let uploads = self.uploads();
         let inside = uploads.by_id.iter().filter(|(id, _)| id.shard() == folder);
-        Ok(inside.map(|(id, held)| Listed { id: id.clone(), changed: held.changed }).collect())
+        let listed = |(id, held): (&UploadId, &Held)| {
+            let interrupted = held.versioned.record.phase() == Phase::Merging;
+            Listed { id: id.clone(), changed: held.changed, interrupted }
+        };
+        Ok(inside.map(listed).collect())
     }
 
     fn note_holder(&self, content: &ContentKey, id: &UploadId) -> Result<(), StateError> {

@@ -50,6 +50,9 @@ pub struct Listed {
     pub id: UploadId,
     /// When a fact was last added.
     pub changed: Timestamp,
+    /// Whether its holder said that it would go on, or began to, and did not: one that publishes,
+    /// or whose process died. Some are told as such although they came to an end.
+    pub interrupted: bool,
 }
 
 /// One of the 256 groups in which ledgers are listed: the first two hex digits of their ids.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! {data_dir}/uploads/{id}/{k}.part   bytes of unfinished uploads
+//! {data_dir}/uploads/{id}.part       bytes that came all at once, until they are a file
 //! {data_dir}/files/{name}            finished files; nothing unfinished is ever seen here
 //! {data_dir}/tmp/{token}             staging, on the same file system: adopting is a rename
 //! ```
@@ -10,6 +11,7 @@ mod file;
 mod reader;
 
 use std::{
+    collections::BTreeMap,
     fs::{self, DirEntry},
     io::{self, ErrorKind},
     path::{Component, Path, PathBuf},
@@ -56,7 +58,7 @@ impl LocalStorage {
     }
 
     fn part(&self, id: &UploadId, part: PartId) -> PathBuf {
-        child(&self.folder(id), &part.to_string())
+        part_path(&self.uploads, id, part)
     }
 
     fn finished(&self, name: &FinalName) -> PathBuf {
@@ -65,14 +67,19 @@ impl LocalStorage {
 
     /// Puts something into an upload's folder. Tries first and makes the folder only when it is
     /// missing: most parts are not their upload's first.
-    fn put<T>(&self, id: &UploadId, put: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
-        let folder = self.folder(id);
-        match put(&folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+    fn put<T>(
+        &self,
+        (id, part): (&UploadId, PartId),
+        put: impl Fn(&Path) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let path = self.part(id, part);
+        match put(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound && part != PartId::WHOLE => {}
             done => return done,
         }
+        let folder = self.folder(id);
         let made = self.make_folder(&folder)?;
-        let done = put(&folder);
+        let done = put(&path);
         if made && done.is_err() {
             // An error leaves everything as it was. If this fails too, an empty folder harms
             // nobody.
@@ -93,11 +100,17 @@ impl LocalStorage {
         }
     }
 
-    /// Puts the names in an upload's folder, and the folder's own, on the disk.
-    fn flush_folder(&self, id: &UploadId, flush: Flush) -> io::Result<()> {
-        if flush == Flush::Lazy {
-            return Ok(());
+    /// Puts the name of a part on the disk.
+    fn flush_name(&self, id: &UploadId, part: PartId, flush: Flush) -> io::Result<()> {
+        match (flush, part) {
+            (Flush::Lazy, _) => Ok(()),
+            (Flush::Durable, PartId::WHOLE) => durable::sync_folder(&self.uploads),
+            (Flush::Durable, _) => self.flush_folder(id),
         }
+    }
+
+    /// Puts the names in an upload's folder, and the folder's own, on the disk.
+    fn flush_folder(&self, id: &UploadId) -> io::Result<()> {
         durable::sync_folder(&self.folder(id))?;
         let made = self.folders_made.load(Ordering::Acquire);
         if self.folders_synced.load(Ordering::Acquire) < made {
@@ -130,13 +143,13 @@ impl Storage for LocalStorage {
             staged.sync()?;
         }
         let from = child(&self.staging, staged.token());
-        self.put(id, |folder| durable::place(&from, &child(folder, &part.to_string())))?;
-        self.flush_folder(id, flush)
+        self.put((id, part), |path| durable::place(&from, path))?;
+        self.flush_name(id, part, flush)
     }
 
     fn create_part(&self, id: &UploadId, part: PartId, flush: Flush) -> io::Result<Box<dyn Blob>> {
-        let file = self.put(id, |folder| LocalFile::create(&child(folder, &part.to_string())))?;
-        self.flush_folder(id, flush)?;
+        let file = self.put((id, part), LocalFile::create)?;
+        self.flush_name(id, part, flush)?;
         Ok(Box::new(file))
     }
 
@@ -147,8 +160,8 @@ impl Storage for LocalStorage {
         flush: Flush,
     ) -> io::Result<()> {
         let from = self.part(lender, part);
-        self.put(borrower, |folder| durable::link(&from, &child(folder, &name.to_string())))?;
-        self.flush_folder(borrower, flush)
+        self.put((borrower, name), |path| durable::link(&from, path))?;
+        self.flush_name(borrower, name, flush)
     }
 
     fn open_part(&self, id: &UploadId, part: PartId) -> io::Result<Box<dyn Blob>> {
@@ -164,6 +177,8 @@ impl Storage for LocalStorage {
                 parts.push(StoredPart { part, size: metadata.len() });
             }
         }
+        let whole = self.part_size(id, PartId::WHOLE)?;
+        parts.extend(whole.map(|size| StoredPart { part: PartId::WHOLE, size }));
         parts.sort_unstable_by_key(|stored| stored.part);
         Ok(parts)
     }
@@ -178,10 +193,11 @@ impl Storage for LocalStorage {
     }
 
     fn remove_upload(&self, id: &UploadId) -> io::Result<()> {
+        remove_if_there(&self.part(id, PartId::WHOLE), durable::remove_file)?;
         let folder = self.folder(id);
-        if unless_gone(fs::symlink_metadata(&folder))?.is_none() {
-            // A disk that cannot be written refuses to remove what is not there, too.
-            return Ok(());
+        match remove_if_there(&folder, durable::remove_folder) {
+            Err(error) if is_foreign(error.kind()) => {}
+            removed => return removed,
         }
         for (entry, _) in part_entries(&folder)? {
             if !entry.file_type()?.is_dir() {
@@ -196,7 +212,10 @@ impl Storage for LocalStorage {
     }
 
     fn sync_parts(&self, id: &UploadId, flush: Flush) -> io::Result<()> {
-        match self.flush_folder(id, flush) {
+        if flush == Flush::Lazy {
+            return Ok(());
+        }
+        match self.flush_folder(id) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             flushed => flushed,
         }
@@ -225,7 +244,10 @@ impl Storage for LocalStorage {
         }
         if flush == Flush::Durable {
             durable::sync_folder(&self.files)?;
-            durable::sync_folder(&self.folder(id))?;
+            match part {
+                PartId::WHOLE => durable::sync_folder(&self.uploads)?,
+                _ => durable::sync_folder(&self.folder(id))?,
+            }
         }
         Ok(Published::Done)
     }
@@ -266,24 +288,26 @@ impl Storage for LocalStorage {
         if plain_size(&from)?.is_none() {
             return Ok(());
         }
-        self.put(id, |folder| durable::publish(&from, &child(folder, &part.to_string())))?;
-        self.flush_folder(id, flush)?;
+        self.put((id, part), |path| durable::publish(&from, path))?;
+        self.flush_name(id, part, flush)?;
         self.sync_finished(flush)
     }
 
     fn uploads(&self) -> io::Result<Vec<StoredUpload>> {
-        let mut uploads = Vec::new();
+        let mut changes: BTreeMap<UploadId, Timestamp> = BTreeMap::new();
         for entry in fs::read_dir(&self.uploads)? {
             let entry = entry?;
             let name = entry.file_name();
-            let Some(id) = name.to_str().and_then(|name| UploadId::parse(name).ok()) else {
-                continue;
-            };
-            if let Some(metadata) = unless_gone(entry.metadata())?.filter(fs::Metadata::is_dir) {
-                uploads.push(StoredUpload { id, changed: metadata.modified()?.into() });
+            let Some((id, form)) = name.to_str().and_then(upload_of) else { continue };
+            if let Some(metadata) = unless_gone(entry.metadata())?.filter(|found| form.fits(found))
+            {
+                let changed = Timestamp::from(metadata.modified()?);
+                let last = changes.entry(id).or_insert(changed);
+                *last = changed.max(*last);
             }
         }
-        Ok(uploads)
+        let stored = |(id, changed)| StoredUpload { id, changed };
+        Ok(changes.into_iter().map(stored).collect())
     }
 
     fn sweep_staging(&self, before: Timestamp) -> io::Result<usize> {
@@ -318,6 +342,51 @@ fn child(folder: &Path, name: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// Where a part lies below `uploads`.
+fn part_path(uploads: &Path, id: &UploadId, part: PartId) -> PathBuf {
+    match part {
+        PartId::WHOLE => child(uploads, &format!("{id}{WHOLE}")),
+        _ => child(&child(uploads, id.as_str()), &part.to_string()),
+    }
+}
+
+/// What the name of a part ends with that lies beside the folders.
+const WHOLE: &str = ".part";
+
+/// As what the bytes of an upload lie in `uploads/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Folder,
+    Whole,
+}
+
+impl Form {
+    fn fits(self, found: &fs::Metadata) -> bool {
+        match self {
+            Self::Folder => found.is_dir(),
+            Self::Whole => found.is_file(),
+        }
+    }
+}
+
+/// Whose bytes lie under a name in `uploads/`; `None` for foreign names.
+fn upload_of(name: &str) -> Option<(UploadId, Form)> {
+    let (id, form) = match name.strip_suffix(WHOLE) {
+        Some(id) => (id, Form::Whole),
+        None => (name, Form::Folder),
+    };
+    Some((UploadId::parse(id).ok()?, form))
+}
+
+/// Removes what may be missing. Tries at once, since asking first costs as much; but a disk that
+/// cannot be written refuses to remove what is not there, too.
+fn remove_if_there(path: &Path, remove: fn(&Path) -> io::Result<bool>) -> io::Result<()> {
+    match remove(path) {
+        Err(_) if unless_gone(fs::symlink_metadata(path))?.is_none() => Ok(()),
+        removed => removed.map(|_| ()),
+    }
+}
+
 /// Whatever is named like a part in an upload's folder, in no order; nothing where the folder is
 /// missing or a link.
 fn part_entries(folder: &Path) -> io::Result<Vec<(DirEntry, PartId)>> {
@@ -327,7 +396,9 @@ fn part_entries(folder: &Path) -> io::Result<Vec<(DirEntry, PartId)>> {
     let mut found = Vec::new();
     for entry in unless_gone(fs::read_dir(folder))?.into_iter().flatten() {
         let entry = entry?;
-        if let Some(part) = entry.file_name().to_str().and_then(PartId::parse) {
+        let part = entry.file_name().to_str().and_then(PartId::parse);
+        // That one lies beside the folders, never in one.
+        if let Some(part) = part.filter(|part| *part != PartId::WHOLE) {
             found.push((entry, part));
         }
     }

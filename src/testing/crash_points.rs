@@ -17,8 +17,8 @@ use crate::{
     state::MemoryState,
     storage::MemoryStorage,
     upload::{
-        Checksum, ChecksumAlgorithm, ChecksumDemand, Concatenation, IdSecret, Length, Parts,
-        Sha256Digest, UploadId,
+        Checksum, ChecksumAlgorithm, ChecksumDemand, Concatenation, IdSecret, Length, PartId,
+        Parts, Sha256Digest, UploadId,
     },
 };
 
@@ -128,6 +128,7 @@ impl Scene {
 enum Story {
     Append,
     AppendAtOnce,
+    Whole,
     Watched,
     Checked,
     Chunks,
@@ -140,9 +141,10 @@ enum Story {
 }
 
 impl Story {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Append,
         Self::AppendAtOnce,
+        Self::Whole,
         Self::Watched,
         Self::Checked,
         Self::Chunks,
@@ -159,6 +161,7 @@ impl Story {
             Self::Append | Self::AppendAtOnce | Self::Watched | Self::Checked => {
                 self.append(scene).await
             }
+            Self::Whole => Self::whole(scene).await,
             Self::Chunks | Self::Replace | Self::Mixed => self.chunks(scene).await,
             Self::Join | Self::JoinUnfinished => self.join(scene).await,
             Self::Delete | Self::DeleteFinished => self.delete(scene).await,
@@ -190,6 +193,17 @@ impl Story {
                 }
             }
         }
+        vec![Work::Offset(id, bytes)]
+    }
+
+    /// All bytes of an upload of one chunk come in one request.
+    async fn whole(scene: &Scene) -> Vec<Work> {
+        let (id, bytes) = (scene.house.create(Some(4)).await, content(4, 6));
+        scene.trace.told(Told::Begun { id: id.clone() });
+        scene.push(&id, 0, &bytes).await;
+        let steps = scene.trace.steps();
+        let is_whole = |step: &Step| matches!(step, Step::Name { part: PartId::WHOLE, .. });
+        assert!(steps.iter().any(is_whole), "it came another way: {steps:?}");
         vec![Work::Offset(id, bytes)]
     }
 

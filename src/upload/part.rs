@@ -27,6 +27,10 @@ impl PartId {
     /// that many generations.
     pub const WITHDRAWN: Self = Self { first: ChunkIndex::ZERO, generation: u32::MAX };
 
+    /// Where the bytes of an upload lie that came all at once, until they are a file: no folder is
+    /// made for them. It counts once its chunk is sealed, and never holds a tail.
+    pub const WHOLE: Self = Self { first: ChunkIndex::ZERO, generation: u32::MAX - 1 };
+
     /// Reads `{k}.part` or `{k}.{generation}.part`.
     pub fn parse(file_name: &str) -> Option<Self> {
         let stem = file_name.strip_suffix(".part")?;

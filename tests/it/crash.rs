@@ -2,9 +2,10 @@
 
 use std::{
     fs,
+    process::Command,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     random::Random,
     rounds::Rounds,
     server::{CHUNK, Server},
+    strace::Strace,
     tus::{Upload, append, create, create_with, patch, request},
 };
 
@@ -149,6 +151,48 @@ fn killed_while_finishing() {
         upload.delete().expect(204);
         assert!(server.finished().is_empty(), "round {round}: {:?}", server.finished());
         server.uploads_vanish();
+    }
+}
+
+// spec: STORE-12, STORE-93
+#[test]
+fn killed_right_behind_the_rename_of_a_small_file() {
+    if !Strace::is_possible() {
+        return;
+    }
+    let mut server = Server::start();
+    for round in 0..3 {
+        let bytes = vec![b'0' + round; 1000];
+        let url = Upload::new(&server, 1000).url;
+        let strace = Strace::attach(&server, &["renameat2:delay_exit=20000000".to_owned()], &[]);
+        let mut connection = server.begin(&patch(&url, 0, bytes.clone()));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while server.finished().is_empty() {
+            assert!(Instant::now() < deadline, "round {round}: it does not appear");
+            thread::sleep(Duration::from_millis(1));
+        }
+        server.kill_9();
+        drop(strace);
+        assert!(connection.try_answer("PATCH").is_err(), "round {round}");
+        let upload = Upload { server: &server, url };
+        assert!(server.uploads().is_empty(), "round {round}: {:?}", server.uploads());
+        let (id, url) = (upload.id().to_owned(), upload.url);
+        server.start_again();
+        // Nobody asks for it.
+        let inspect = || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_piton"));
+            let command = command.args(["inspect", &id, "--data-dir"]).arg(server.data());
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !inspect().contains("finished") {
+            assert!(Instant::now() < deadline, "round {round}: {}", inspect());
+            thread::sleep(Duration::from_millis(20));
+        }
+        let upload = Upload { server: &server, url };
+        upload.is_file(&bytes);
+        upload.delete().expect(204);
+        assert!(server.finished().is_empty(), "round {round}: {:?}", server.finished());
     }
 }
 

@@ -30,10 +30,10 @@ pub(super) const VOIDED: u64 = 1;
 /// are to see that theirs lost its name.
 pub(super) fn lock_empty(path: &Path) -> Result<File, StateError> {
     for _ in 0..ATTEMPTS {
-        let Some(file) = open_or_create(path)? else {
+        let Some((file, origin)) = open_or_create(path)? else {
             continue;
         };
-        if has_header(&file)? {
+        if origin == Origin::Found && has_header(&file)? {
             return Err(StateError::Exists);
         }
         match file.try_lock() {
@@ -47,6 +47,9 @@ pub(super) fn lock_empty(path: &Path) -> Result<File, StateError> {
         if metadata.nlink() == 0 {
             continue;
         }
+        if metadata.size() == 0 {
+            return Ok(file);
+        }
         if has_header(&file)? {
             return Err(StateError::Exists);
         }
@@ -54,9 +57,7 @@ pub(super) fn lock_empty(path: &Path) -> Result<File, StateError> {
             durable::remove_file(path)?;
             continue;
         }
-        if metadata.size() > 0 {
-            file.set_len(0)?;
-        }
+        file.set_len(0)?;
         return Ok(file);
     }
     Err(StateError::Held)
@@ -85,8 +86,15 @@ pub(super) fn void(path: &Path, cut: fn(&File, u64) -> io::Result<()>) -> io::Re
     }
 }
 
+/// Was a file made, or was it there?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Made,
+    Found,
+}
+
 /// Opens the file, which is made where there is none; `None` if it went in between.
-fn open_or_create(path: &Path) -> io::Result<Option<File>> {
+fn open_or_create(path: &Path) -> io::Result<Option<(File, Origin)>> {
     let options = || {
         let mut options = OpenOptions::new();
         options.read(true).write(true);
@@ -95,7 +103,7 @@ fn open_or_create(path: &Path) -> io::Result<Option<File>> {
     match options().create_new(true).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => match options().open(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            opened => opened.map(Some),
+            opened => opened.map(|file| Some((file, Origin::Found))),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let shard = path.parent().ok_or(ErrorKind::InvalidInput)?;
@@ -104,7 +112,7 @@ fn open_or_create(path: &Path) -> io::Result<Option<File>> {
                 _ => Ok(None),
             }
         }
-        opened => opened.map(Some),
+        opened => opened.map(|file| Some((file, Origin::Made))),
     }
 }
 

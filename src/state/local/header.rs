@@ -7,13 +7,19 @@
 //!
 //! The length has a checksum of its own: else a damaged length would make a ledger full of facts
 //! look like one whose creation was never finished, and a creation would replace it.
+//!
+//! Blanks at the end of the JSON have the frames begin at a multiple of their size: so the size of
+//! a ledger tells whether it ends in the middle of one.
 
 use std::{
     fs::File,
     io::{self, ErrorKind},
 };
 
-use super::bytes::{Reader, read_up_to, size};
+use super::{
+    bytes::{Reader, read_up_to, size},
+    codec::FRAME_BYTES,
+};
 use crate::{state::StateError, upload::Manifest};
 
 const MAGIC: &[u8; 8] = b"PITONLG1";
@@ -32,7 +38,9 @@ pub(super) struct Beginning {
 
 /// The header as bytes; `InvalidInput` for a manifest of more than 4 GiB.
 pub(super) fn encode(manifest: &Manifest, incarnation: u64) -> io::Result<Vec<u8>> {
-    let json = serde_json::to_vec(manifest)?;
+    let mut json = serde_json::to_vec(manifest)?;
+    let body = PREAMBLE.saturating_add(json.len()).next_multiple_of(FRAME_BYTES);
+    json.resize(body.saturating_sub(PREAMBLE), b' ');
     let length = u32::try_from(json.len()).map_err(|_| ErrorKind::InvalidInput)?;
     let mut bytes = Vec::with_capacity(PREAMBLE.saturating_add(json.len()));
     bytes.extend_from_slice(MAGIC);

@@ -22,13 +22,13 @@ use super::{
 use crate::{
     durable,
     state::{StateError, Version, Versioned},
-    upload::{Record, Stamped, UploadId},
+    upload::{Fact, Record, Stamped, UploadId},
 };
 
 /// A ledger with its file open, and the record as of the last look at it.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    file: File,
+    file: Arc<File>,
     access: Access,
     incarnation: u64,
     /// Where the frames begin, in bytes.
@@ -140,6 +140,7 @@ impl Ledger {
         let incarnation = view.versioned.version.incarnation;
         let (committing, view) = (Mutex::default(), Mutex::new(view));
         let named = AtomicBool::new(false);
+        let file = Arc::new(file);
         Self { file, access, incarnation, body, committing, view, named }
     }
 
@@ -176,23 +177,25 @@ impl Ledger {
         if self.access == Access::ReadOnly {
             return Err(io::Error::from(ErrorKind::ReadOnlyFilesystem).into());
         }
-        self.make_way(held, disk)?;
-        let frames = codec::encode(facts, Place { incarnation: self.incarnation, at: start });
+        let mut frames = codec::encode(facts, Place { incarnation: self.incarnation, at: start });
+        let last = codec::last_checksum(&frames);
+        let length = start.saturating_add(bytes::size(frames.len()));
+        frames.extend_from_slice(promised(facts));
+        let before = self.make_way(held, bytes::size(frames.len()), disk)?;
         if let Err(error) = (disk.append)(&self.file, &frames, start) {
             // If this fails too, the rest has no end of a commit: readers pass over it, the next
             // commit cuts it off.
-            let _ = (disk.cut)(&self.file, start);
+            let _ = (disk.cut)(&self.file, before);
             return Err(error.into());
         }
         if let Err(error) = settle(self) {
             // If this fails too, the facts stay; the caller hears of the first failure in any case.
-            let _ = (disk.cut)(&self.file, start);
+            let _ = (disk.cut)(&self.file, before);
             return Err(CommitError::Unsynced(error));
         }
-        let length = start.saturating_add(bytes::size(frames.len()));
         let version = Version { length, ..held.version };
         let versioned = Versioned { record: Arc::clone(record), version };
-        self.remember(&versioned, codec::last_checksum(&frames));
+        self.remember(&versioned, start.saturating_add(bytes::size(frames.len())), last);
         Ok(versioned)
     }
 
@@ -221,22 +224,28 @@ impl Ledger {
         (disk.sync)(&self.file)
     }
 
-    /// Makes the file end at the version that `held` was read at, or refuses.
-    fn make_way(&self, held: &Versioned, disk: &Disk) -> Result<(), StateError> {
+    /// Makes way for as many `coming` bytes behind the version that `held` was read at, or refuses.
+    /// Says how many bytes the file has then: a torn frame stays where it is about to be written
+    /// over.
+    fn make_way(&self, held: &Versioned, coming: u64, disk: &Disk) -> Result<u64, StateError> {
         let size = self.seen()?.size;
         let Version { incarnation, length } = held.version;
         if incarnation != self.incarnation || size < length || length < self.body {
             return Err(StateError::Stale);
         }
-        if size > length {
+        let behind = size.saturating_sub(length);
+        if behind >= FRAME {
             let start = Place { incarnation, at: length };
             let record = Record::clone(&held.record);
             if replay::replay(&self.file, start, record, size)?.end > length {
                 return Err(StateError::Stale);
             }
-            (disk.cut)(&self.file, length)?;
         }
-        Ok(())
+        if behind < FRAME && behind <= coming {
+            return Ok(size);
+        }
+        (disk.cut)(&self.file, length)?;
+        Ok(length)
     }
 
     fn refresh(&self, view: &View, seen: Seen) -> Result<View, StateError> {
@@ -272,10 +281,10 @@ impl Ledger {
     }
 
     /// Keeps the record that was just committed, so that the next look need not read it.
-    fn remember(&self, versioned: &Versioned, last: Option<u32>) {
+    fn remember(&self, versioned: &Versioned, size: u64, last: Option<u32>) {
         let mut view = self.view();
         match self.seen() {
-            Ok(seen) if seen.size == versioned.version.length => {
+            Ok(seen) if seen.size == size => {
                 let last = last.or(view.last);
                 *view = View { versioned: versioned.clone(), seen, last };
             }
@@ -292,6 +301,11 @@ impl Ledger {
         Ok(Seen::of(&metadata))
     }
 
+    /// The open file, for its lock.
+    pub(super) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
     fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -304,6 +318,16 @@ impl Ledger {
     /// Is the name on the disk, as far as this process knows?
     pub(super) fn is_named(&self) -> bool {
         self.named.load(Ordering::Acquire)
+    }
+}
+
+/// The first byte of a commit that will follow these facts, if one must: a file that is about to
+/// appear leaves no other trace where the process dies before that is written down. Such a ledger
+/// ends in the middle of a frame, as if it had died while it wrote, which its size tells.
+fn promised(facts: &[Stamped]) -> &'static [u8] {
+    match facts.last() {
+        Some(Stamped { fact: Fact::Merging { .. }, .. }) => &[0],
+        _ => &[],
     }
 }
 

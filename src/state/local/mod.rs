@@ -20,7 +20,7 @@ mod trust;
 
 use std::{
     collections::HashSet,
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
@@ -77,6 +77,11 @@ impl LocalState {
             rooted: Mutex::default(),
             unsynced: Mutex::default(),
         })
+    }
+
+    /// The file of a ledger, if it is open: so that its lock can be taken without opening it again.
+    pub fn at_hand(&self, id: &UploadId) -> Option<Arc<File>> {
+        self.cache.find(id).map(|ledger| ledger.file())
     }
 
     /// Asks the ledger of `id`, which is opened unless it is at hand.
@@ -248,8 +253,12 @@ impl State for LocalState {
         for ledger in folder::ledgers(&self.root, shard)? {
             let (id, entry) = ledger?;
             // A ledger that is forgotten meanwhile is no error.
-            match entry.metadata().and_then(|metadata| metadata.modified()) {
-                Ok(modified) => listed.push(Listed { id, changed: modified.into() }),
+            let seen = |found: Metadata| Ok((found.modified()?, found.len()));
+            match entry.metadata().and_then(seen) {
+                Ok((modified, size)) => {
+                    let interrupted = !size.is_multiple_of(codec::FRAME);
+                    listed.push(Listed { id, changed: modified.into(), interrupted });
+                }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error.into()),
             }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{LocalFile, child, is_token, part_entries, unless_gone};
+use super::{LocalFile, child, is_token, part_entries, part_path, unless_gone, upload_of};
 use crate::{
     storage::Blob,
     upload::{FinalName, PartId, UploadId},
@@ -57,6 +57,10 @@ impl LocalReader {
                 place => found.push(FoundPart { part, place }),
             }
         }
+        match place(&part_path(&self.uploads, id, PartId::WHOLE))? {
+            Place::Empty => {}
+            place => found.push(FoundPart { part: PartId::WHOLE, place }),
+        }
         found.sort_unstable_by_key(|found| found.part);
         Ok(found)
     }
@@ -68,8 +72,7 @@ impl LocalReader {
 
     /// A part, to read; `NotFound` if it is not there.
     pub fn open_part(&self, id: &UploadId, part: PartId) -> io::Result<Box<dyn Blob>> {
-        let folder = child(&self.uploads, id.as_str());
-        Ok(Box::new(LocalFile::open_to_read(&child(&folder, &part.to_string()))?))
+        Ok(Box::new(LocalFile::open_to_read(&part_path(&self.uploads, id, part))?))
     }
 
     /// A finished file, to read; `NotFound` if it is not there.
@@ -77,16 +80,22 @@ impl LocalReader {
         Ok(Box::new(LocalFile::open_to_read(&child(&self.files, name.as_str()))?))
     }
 
-    /// The uploads that have a folder, in no order; foreign files and folders are passed over.
-    pub fn folders(&self) -> io::Result<impl Iterator<Item = io::Result<UploadId>>> {
-        let id = |name: OsString| UploadId::parse(name.to_str()?).ok();
+    /// The uploads that have a folder, or a part beside the folders, in no order; foreign files and
+    /// folders are passed over.
+    pub fn uploads(&self) -> io::Result<impl Iterator<Item = io::Result<UploadId>>> {
+        let id = |name: OsString| upload_of(name.to_str()?).map(|(id, _)| id);
         Ok(names(&self.uploads)?.filter_map(move |name| name.map(id).transpose()))
     }
 
-    /// Has this upload a folder?
-    pub fn has_folder(&self, id: &UploadId) -> io::Result<bool> {
-        let found = unless_gone(fs::symlink_metadata(child(&self.uploads, id.as_str())))?;
-        Ok(found.is_some_and(|found| found.is_dir()))
+    /// What this upload has in `uploads/`, by its name there.
+    pub fn remains(&self, id: &UploadId) -> io::Result<Option<String>> {
+        let folder = unless_gone(fs::symlink_metadata(child(&self.uploads, id.as_str())))?;
+        if folder.is_some_and(|found| found.is_dir()) {
+            return Ok(Some(id.to_string()));
+        }
+        let whole = part_path(&self.uploads, id, PartId::WHOLE);
+        let name = whole.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        Ok(name.filter(|_| matches!(place(&whole), Ok(Place::File(_)))))
     }
 
     /// The names of finished files, in no order; names that no upload can have are passed over.

@@ -242,3 +242,32 @@ fn one_path_segment_is_all_that_passes_the_door() {
     }
     assert_eq!(child(Path::new("files"), "..a"), Path::new("files/..a"));
 }
+
+#[test]
+fn a_part_that_is_all_of_an_upload_needs_no_folder() {
+    let (folder, storage) = fresh();
+    let uploads = folder.path().join("uploads");
+    let whole = format!("{}.part", id(1));
+    for flush in [Flush::Lazy, Flush::Durable] {
+        put(&storage, &id(1), PartId::WHOLE, b"whole", flush);
+        assert_eq!(names(&uploads), [&*whole]);
+        let stored = StoredPart { part: PartId::WHOLE, size: 5 };
+        assert_eq!(storage.parts(&id(1)).unwrap(), [stored]);
+        assert_eq!(storage.uploads().unwrap().len(), 1);
+        let taken = storage.create_part(&id(1), PartId::WHOLE, flush).unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+        // Beside a folder it is the last of the parts, and the upload is listed once.
+        put(&storage, &id(1), part(0), b"", flush);
+        assert_eq!(storage.parts(&id(1)).unwrap().last(), Some(&stored));
+        assert_eq!(storage.uploads().unwrap().len(), 1);
+        storage.remove_upload(&id(1)).unwrap();
+        assert!(names(&uploads).is_empty());
+
+        put(&storage, &id(1), PartId::WHOLE, b"whole", flush);
+        let file = name("file");
+        let published = storage.publish(&id(1), PartId::WHOLE, &file, flush);
+        assert_eq!(published.unwrap(), Published::Done);
+        assert!(names(&uploads).is_empty());
+        storage.remove_finished(&file).unwrap();
+    }
+}
