@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{io::poll_read_buf, sync::CancellationToken};
 
-use crate::service::Waiting;
+use crate::service::{Waiting, shares::Pulse};
 
 /// How long, and how many bytes, are read and thrown away after our last word: bytes that nobody
 /// reads would make the kernel reset the connection, and the reset destroys the last answer.
@@ -35,6 +35,8 @@ const AHEAD: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: TcpStream,
+    /// Of the place that the connection has.
+    pulse: Pulse,
     stop: CancellationToken,
     /// How long a client may leave our bytes lying.
     stall_max: Duration,
@@ -61,7 +63,12 @@ enum Farewell {
 
 impl Wire {
     /// For HTTP/1.1, which reads large pieces by itself.
-    pub(super) fn new(stream: TcpStream, stall_max: Duration, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        pulse: Pulse,
+        stall_max: Duration,
+        stop: CancellationToken,
+    ) -> Self {
         let socket = SockRef::from(&stream);
         let set = socket.set_tcp_notsent_lowat(UNSENT_MAX).and_then(|()| stream.set_nodelay(true));
         if let Err(error) = set {
@@ -69,6 +76,7 @@ impl Wire {
         }
         Self {
             stream,
+            pulse,
             stop,
             stall_max,
             ahead: BytesMut::new(),
@@ -89,15 +97,19 @@ impl Wire {
             return Poll::Ready(Err(error));
         }
         self.ahead.reserve(AHEAD);
-        poll_read_buf(Pin::new(&mut self.stream), context, &mut self.ahead)
+        let read = ready!(poll_read_buf(Pin::new(&mut self.stream), context, &mut self.ahead));
+        Poll::Ready(read.inspect(|bytes| self.pulse.moved(*bytes)))
     }
 
     /// What a write came to; one that waits too long has failed.
-    fn taken<T>(
+    fn taken(
         &mut self,
-        written: Poll<io::Result<T>>,
+        written: Poll<io::Result<usize>>,
         context: &mut Context<'_>,
-    ) -> Poll<io::Result<T>> {
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = &written {
+            self.pulse.moved(written.as_ref().copied().unwrap_or_default());
+        }
         if written.is_ready() {
             self.stall.end();
             self.spoke = Some(tokio::time::Instant::now());
@@ -142,7 +154,10 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.reads == Reads::AsAsked {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
+            let before = buffer.filled().len();
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+            self.pulse.moved(buffer.filled().len().saturating_sub(before));
+            return Poll::Ready(read);
         }
         if self.ahead.is_empty() {
             let filled = self.fill(context);

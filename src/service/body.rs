@@ -16,9 +16,9 @@ use futures_core::Stream;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use tokio::time;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::waiting::Waiting;
+use super::{shares::Pulse, waiting::Waiting};
 use crate::{
     ingest::{Broken, Source},
     protocol::tus::checksum,
@@ -57,6 +57,7 @@ struct Shared {
     /// Read ahead, not handed out yet.
     peeked: Option<Bytes>,
     patience: Patience,
+    place: Option<Held>,
     progress: Progress,
     /// Bytes that the form parser took since it last handed something on.
     hoarded: usize,
@@ -89,6 +90,13 @@ impl Pace {
     }
 }
 
+/// The place that the body has.
+struct Held {
+    pulse: Pulse,
+    /// Made when the body makes us wait.
+    asked: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
 /// Runs whenever the body makes us wait; a slow disk does not count.
 struct Patience {
     pace: Pace,
@@ -112,12 +120,18 @@ impl RequestBody {
             checksum: Ok(None),
             peeked: None,
             patience,
+            place: None,
             progress,
             hoarded: 0,
             pauses: 0,
             meter,
         };
         Self { shared: Arc::new(Mutex::new(shared)), announced }
+    }
+
+    /// What it brings is counted for this place, and it ends when the place is wanted back.
+    pub(super) fn has_place(&self, pulse: &Pulse) {
+        self.lock().place = Some(Held { pulse: pulse.clone(), asked: None });
     }
 
     /// Has nobody asked for bytes yet? Then a client that waits for 100 has not been told to send.
@@ -213,6 +227,9 @@ impl Shared {
                     match frame.map(|frame| frame.map(Frame::into_data)) {
                         Some(Ok(Ok(bytes))) => {
                             self.patience.count(bytes.len());
+                            if let Some(place) = &self.place {
+                                place.pulse.moved(bytes.len());
+                            }
                             self.meter.received(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
                             return Poll::Ready(Some(Ok(bytes)));
                         }
@@ -221,12 +238,22 @@ impl Shared {
                         None => return self.end(None),
                     }
                 }
+                Poll::Pending if self.gives_way(context).is_ready() => {
+                    return self.end(Some(Err(Broken::GaveWay)));
+                }
                 Poll::Pending if self.patience.poll(context).is_ready() => {
                     return self.end(Some(Err(Broken::Stalled)));
                 }
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// Is the place wanted back? Asked only where there is nothing to read.
+    fn gives_way(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(Held { pulse, asked }) = &mut self.place else { return Poll::Pending };
+        let leave = || Box::pin(pulse.leave().clone().cancelled_owned());
+        asked.get_or_insert_with(leave).as_mut().poll(context)
     }
 
     /// Of trailers nothing else is read (RFC 9110 §6.5.1).

@@ -9,6 +9,7 @@ mod intake;
 mod multipart;
 mod refusal;
 mod response;
+pub(crate) mod shares;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -22,7 +23,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::
 use http_body::Body;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::waiting::Waiting;
+pub(crate) use self::{about::is_about, waiting::Waiting};
 pub use self::{
     body::Pace,
     caller::ClientAddress,
