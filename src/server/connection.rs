@@ -26,6 +26,7 @@ use super::{
     Front,
     activity::{Activity, Requests, Rest, Watched, WatchedBody},
     places::Seat,
+    ration::{PIECE_MAX, Ration, Window},
     tls::{self, Tls},
     wire::Wire,
 };
@@ -34,13 +35,6 @@ use crate::{
     service::{Aborted, shares::Pulse},
 };
 
-/// The read buffer of an HTTP/1.1 connection grows to this at most.
-const READ_BUFFER: usize = 128 * 1024;
-/// HTTP/2 flow control: what one stream may have in flight, and all streams of a connection
-/// together.
-const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
-const FRAME_MAX: u32 = 256 * 1024;
 const STREAMS_MAX: u32 = 100;
 /// Bytes of a head on HTTP/2, each header counted with 32 more (RFC 9113 §6.5.2).
 const HEAD_MAX: u32 = 64 * 1024;
@@ -78,6 +72,8 @@ pub(super) struct Porter {
     /// How long a client may take nothing of an answer.
     pub(super) stall_max: Duration,
     pub(super) stop: CancellationToken,
+    /// How much may be read ahead.
+    pub(super) ration: Ration,
     /// Requests that run in the lobby.
     pub(super) in_lobby: Requests,
 }
@@ -136,7 +132,8 @@ impl Porter {
     }
 
     fn wire(&self, stream: TcpStream, pulse: &Pulse) -> Wire {
-        Wire::new(stream, pulse.clone(), self.stall_max, self.stop.clone())
+        let shared = (pulse.clone(), self.ration.clone());
+        Wire::new(stream, shared, self.stall_max, self.stop.clone())
     }
 
     async fn shake_hands(&self, stream: TcpStream, tls: &Tls, pulse: &Pulse) -> Option<Greeted> {
@@ -224,9 +221,9 @@ impl Porter {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let activity = Activity::begin(seat);
+        let (activity, window) = (Activity::begin(seat), self.ration.window());
         let watched = Watched::new(self.service, &activity);
-        let mut connection = pin!(http2().serve_connection(TokioIo::new(stream), watched));
+        let mut connection = pin!(http2(&window).serve_connection(TokioIo::new(stream), watched));
         let mut goodbye = self.patience.min(GOODBYE);
         let rest = tokio::select! {
             ended = connection.as_mut() => return note(ended),
@@ -263,20 +260,21 @@ pub(super) fn http1(patience: Duration) -> Http1 {
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(patience)
-        .max_buf_size(READ_BUFFER)
+        // A head is not longer either.
+        .max_buf_size(PIECE_MAX)
         // Some clients close their sending side behind the body and still want the answer.
         .half_close(true);
     builder
 }
 
 /// HTTP/2 as it is spoken here.
-pub(super) fn http2() -> Http2<TokioExecutor> {
+pub(super) fn http2(window: &Window) -> Http2<TokioExecutor> {
     let mut builder = Http2::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME_MAX)
+        .initial_stream_window_size(window.of_stream())
+        .initial_connection_window_size(window.of_connection())
+        .max_frame_size(window.of_frame())
         .max_header_list_size(HEAD_MAX)
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(PING_EVERY);

@@ -78,9 +78,9 @@ impl Porter {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let patience = self.patience;
+        let (patience, window) = (self.patience, self.ration.window());
         let surplus = Surplus::new(self, seat);
-        let mut connection = pin!(http2().serve_connection(TokioIo::new(stream), surplus));
+        let mut connection = pin!(http2(&window).serve_connection(TokioIo::new(stream), surplus));
         tokio::select! {
             ended = connection.as_mut() => return note(ended),
             () = time::sleep(patience) => {}

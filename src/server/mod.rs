@@ -6,6 +6,7 @@ mod connection;
 mod descriptors;
 mod lobby;
 mod places;
+mod ration;
 mod tls;
 mod wire;
 
@@ -23,6 +24,7 @@ use self::{
     compose::House,
     connection::Porter,
     places::{LOBBY, Places},
+    ration::Ration,
     tls::Tls,
 };
 #[cfg(feature = "mutants")]
@@ -236,8 +238,9 @@ impl House {
         let patience = config.idle_timeout.min(HEAD_TIMEOUT);
         let stall_max = self.service.pace().stall_max();
         let in_lobby = Requests::at_once(lobby::REQUESTS_OF_ALL);
+        let ration = Ration::new(config.memory_budget, self.service.bodies());
         let (service, stop) = (self.service.clone(), self.stop.clone());
-        Porter { service, tls, patience, stall_max, stop, in_lobby }
+        Porter { service, tls, patience, stall_max, stop, ration, in_lobby }
     }
 
     /// The reaper, and the hand that closes what nobody uses.

@@ -1,7 +1,7 @@
 //! Places for connections. Where all are taken, the connection that was idle for the longest time
-//! gives way to a newcomer; where none is idle, one of an address that has more than its share does,
-//! if that of the newcomer has less; else the newcomer is told so and leaves. For that a few may
-//! stand in the lobby, which the one that came first leaves when too many do.
+//! gives way to a newcomer; where none is idle, one of an address that has more than its share
+//! does, if that of the newcomer has less; else the newcomer is told so and leaves. For that a few
+//! may stand in the lobby, which the one that came first leaves when too many do.
 
 use std::{
     collections::BTreeMap,

@@ -16,6 +16,7 @@ use tokio::{
 };
 use tokio_util::{io::poll_read_buf, sync::CancellationToken};
 
+use super::ration::Ration;
 use crate::service::{Waiting, shares::Pulse};
 
 /// How long, and how many bytes, are read and thrown away after our last word: bytes that nobody
@@ -27,8 +28,8 @@ const LINGER_TIME_OF_STOP: Duration = Duration::from_millis(250);
 /// Bytes that the kernel takes from us before it has sent any of them. Without a bound it takes
 /// megabytes, and a client that reads on, slowly, looks for minutes as if it took nothing.
 const UNSENT_MAX: u32 = 256 * 1024;
-/// Read at once for TLS and for HTTP/2, which by themselves would ask the kernel for 4 and 8 KiB at
-/// a time.
+/// Read at once for TLS and for HTTP/2 at most, which by themselves would ask the kernel for 4 and
+/// 8 KiB at a time.
 const AHEAD: usize = 64 * 1024;
 
 /// The stream below HTTP, or below TLS.
@@ -37,6 +38,7 @@ pub(super) struct Wire {
     stream: TcpStream,
     /// Of the place that the connection has.
     pulse: Pulse,
+    ration: Ration,
     stop: CancellationToken,
     /// How long a client may leave our bytes lying.
     stall_max: Duration,
@@ -65,7 +67,7 @@ impl Wire {
     /// For HTTP/1.1, which reads large pieces by itself.
     pub(super) fn new(
         stream: TcpStream,
-        pulse: Pulse,
+        (pulse, ration): (Pulse, Ration),
         stall_max: Duration,
         stop: CancellationToken,
     ) -> Self {
@@ -77,6 +79,7 @@ impl Wire {
         Self {
             stream,
             pulse,
+            ration,
             stop,
             stall_max,
             ahead: BytesMut::new(),
@@ -96,9 +99,30 @@ impl Wire {
         if let Err(error) = ready!(self.stream.poll_read_ready(context)) {
             return Poll::Ready(Err(error));
         }
-        self.ahead.reserve(AHEAD);
+        self.ahead.reserve(AHEAD.min(self.ration.piece()));
         let read = ready!(poll_read_buf(Pin::new(&mut self.stream), context, &mut self.ahead));
         Poll::Ready(read.inspect(|bytes| self.pulse.moved(*bytes)))
+    }
+
+    /// Reads no more than there is for one at present: the buffers of HTTP/1.1 grow when they are
+    /// filled, and shrink when they are not.
+    fn read_piece(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let (before, piece) = (buffer.filled().len(), self.ration.piece());
+        if buffer.remaining() <= piece {
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+            self.pulse.moved(buffer.filled().len().saturating_sub(before));
+            return Poll::Ready(read);
+        }
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(piece));
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut part));
+        let bytes = part.filled().len();
+        buffer.advance(bytes);
+        self.pulse.moved(bytes);
+        Poll::Ready(read)
     }
 
     /// What a write came to; one that waits too long has failed.
@@ -154,10 +178,7 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.reads == Reads::AsAsked {
-            let before = buffer.filled().len();
-            let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
-            self.pulse.moved(buffer.filled().len().saturating_sub(before));
-            return Poll::Ready(read);
+            return self.read_piece(context, buffer);
         }
         if self.ahead.is_empty() {
             let filled = self.fill(context);

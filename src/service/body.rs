@@ -6,7 +6,10 @@ use std::{
     io::{self, ErrorKind},
     num::NonZeroU64,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -64,6 +67,24 @@ struct Shared {
     /// How often it was told to make sense of them before it gets more, or hears of the end.
     pauses: u8,
     meter: Meter,
+    /// As long as it comes in.
+    received: Option<Received>,
+}
+
+/// Counts a body that is being received.
+pub(super) struct Received(Arc<AtomicUsize>);
+
+impl Received {
+    pub(super) fn begin(bodies: Arc<AtomicUsize>) -> Self {
+        bodies.fetch_add(1, Ordering::Relaxed);
+        Self(bodies)
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +128,12 @@ struct Patience {
 }
 
 impl RequestBody {
-    pub(super) fn new<B>(body: B, announced: Option<u64>, pace: Pace, meter: Meter) -> Self
+    pub(super) fn new<B>(
+        body: B,
+        announced: Option<u64>,
+        pace: Pace,
+        (meter, received): (Meter, Option<Received>),
+    ) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -125,6 +151,7 @@ impl RequestBody {
             hoarded: 0,
             pauses: 0,
             meter,
+            received,
         };
         Self { shared: Arc::new(Mutex::new(shared)), announced }
     }
@@ -272,6 +299,7 @@ impl Shared {
 
     fn end<T>(&mut self, last: T) -> Poll<T> {
         self.progress = Progress::Over;
+        self.received = None;
         Poll::Ready(last)
     }
 }

@@ -16,10 +16,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout},
-};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 /// Bytes that everybody has to their credit when it is asked who is slow: who has only begun is
@@ -81,7 +78,7 @@ pub(crate) struct Pulse(Arc<Beat>);
 
 #[derive(Debug)]
 struct Beat {
-    since: Instant,
+    since: tokio::time::Instant,
     moved: AtomicU64,
     leave: CancellationToken,
 }
@@ -137,7 +134,7 @@ impl Shares {
         };
         // It may have become free before somebody stood here.
         self.hand_out();
-        let place = timeout(patience, place).await.ok()?.ok();
+        let place = tokio::time::timeout(patience, place).await.ok()?.ok();
         drop(stand);
         place
     }
@@ -242,7 +239,7 @@ impl Pulse {
     /// Of a place that nobody is asked for.
     pub(crate) fn begin() -> Self {
         let (moved, leave) = (AtomicU64::new(0), CancellationToken::new());
-        Self(Arc::new(Beat { since: Instant::now(), moved, leave }))
+        Self(Arc::new(Beat { since: tokio::time::Instant::now(), moved, leave }))
     }
 
     /// So many bytes came or went.
