@@ -22,6 +22,9 @@ pub enum Broken {
     /// No byte came for the idle timeout.
     #[error("the client stalled")]
     Stalled,
+    /// Its place is for somebody else.
+    #[error("its place is for somebody who has fewer")]
+    GaveWay,
 }
 
 /// The bytes of one request, in order.

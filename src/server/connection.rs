@@ -24,20 +24,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Front,
-    activity::{Activity, Rest, Watched, WatchedBody},
+    activity::{Activity, Requests, Rest, Watched, WatchedBody},
     places::Seat,
+    ration::{PIECE_MAX, Ration, Window},
     tls::{self, Tls},
     wire::Wire,
 };
-use crate::{protocol::headers::check_host, service::Aborted};
+use crate::{
+    protocol::headers::check_host,
+    service::{Aborted, shares::Pulse},
+};
 
-/// The read buffer of an HTTP/1.1 connection grows to this at most.
-const READ_BUFFER: usize = 128 * 1024;
-/// HTTP/2 flow control: what one stream may have in flight, and all streams of a connection
-/// together.
-const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
-const FRAME_MAX: u32 = 256 * 1024;
 const STREAMS_MAX: u32 = 100;
 /// Bytes of a head on HTTP/2, each header counted with 32 more (RFC 9113 §6.5.2).
 const HEAD_MAX: u32 = 64 * 1024;
@@ -46,6 +43,9 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const GOODBYE: Duration = Duration::from_secs(5);
 /// The same where somebody waits for its place.
 const QUICK_GOODBYE: Duration = Duration::from_millis(500);
+/// The same on HTTP/2, where the client is told and answers: a farewell, or a request that it had
+/// sent before it heard of that, comes back from the far side of the world within this time.
+const FAR_GOODBYE: Duration = Duration::from_millis(1500);
 /// How long such a connection is still listened to before: what its client has sent already may not
 /// have been read yet.
 const CROSSING: Duration = Duration::from_millis(20);
@@ -72,6 +72,10 @@ pub(super) struct Porter {
     /// How long a client may take nothing of an answer.
     pub(super) stall_max: Duration,
     pub(super) stop: CancellationToken,
+    /// How much may be read ahead.
+    pub(super) ration: Ration,
+    /// Requests that run in the lobby.
+    pub(super) in_lobby: Requests,
 }
 
 impl Porter {
@@ -80,10 +84,22 @@ impl Porter {
         Self { service: self.service.clone().for_peer(peer), ..self.clone() }
     }
 
-    /// Serves a connection until it ends; after the stop only the requests that have begun.
+    /// Serves a connection until it ends; after the stop only the requests that have begun. Where
+    /// its place is for an address that has fewer, it ends in the middle of what it does, as if the
+    /// client had gone.
     pub(super) async fn serve(self, stream: TcpStream, seat: Seat) {
+        let pulse = seat.pulse().clone();
+        tokio::select! {
+            () = self.serve_at_leisure(stream, seat) => {}
+            () = pulse.leave().cancelled() => {
+                tracing::debug!("closed: its place is for somebody who has fewer");
+            }
+        }
+    }
+
+    async fn serve_at_leisure(self, stream: TcpStream, seat: Seat) {
         let greeted = tokio::select! {
-            greeted = time::timeout(self.patience, self.meet(stream)) => greeted,
+            greeted = time::timeout(self.patience, self.meet(stream, seat.pulse())) => greeted,
             () = seat.asked_to_leave() => return,
             () = self.stop.cancelled() => return,
         };
@@ -98,16 +114,16 @@ impl Porter {
     }
 
     /// What a connection speaks; `None` where it ends before that is known.
-    pub(super) async fn meet(&self, stream: TcpStream) -> Option<Greeted> {
+    pub(super) async fn meet(&self, stream: TcpStream, pulse: &Pulse) -> Option<Greeted> {
         match &self.tls {
-            Some(tls) => self.shake_hands(stream, tls).await,
-            None => self.greet(stream).await,
+            Some(tls) => self.shake_hands(stream, tls, pulse).await,
+            None => self.greet(stream, pulse).await,
         }
     }
 
-    async fn greet(&self, stream: TcpStream) -> Option<Greeted> {
+    async fn greet(&self, stream: TcpStream, pulse: &Pulse) -> Option<Greeted> {
         let spoken = sniff(&stream).await?;
-        let wire = self.wire(stream);
+        let wire = self.wire(stream, pulse);
         let wire = match spoken {
             Spoken::Http1 => wire,
             Spoken::Http2 => wire.reading_ahead(),
@@ -115,15 +131,16 @@ impl Porter {
         Some(Greeted::Clear(spoken, wire))
     }
 
-    fn wire(&self, stream: TcpStream) -> Wire {
-        Wire::new(stream, self.stall_max, self.stop.clone())
+    fn wire(&self, stream: TcpStream, pulse: &Pulse) -> Wire {
+        let shared = (pulse.clone(), self.ration.clone());
+        Wire::new(stream, shared, self.stall_max, self.stop.clone())
     }
 
-    async fn shake_hands(&self, stream: TcpStream, tls: &Tls) -> Option<Greeted> {
+    async fn shake_hands(&self, stream: TcpStream, tls: &Tls, pulse: &Pulse) -> Option<Greeted> {
         let mut first = [0];
         stream.peek(&mut first).await.ok().filter(|seen| *seen > 0)?;
         let [first] = first;
-        let mut wire = self.wire(stream).reading_ahead();
+        let mut wire = self.wire(stream, pulse).reading_ahead();
         if first.is_ascii_uppercase() {
             // A method, as it seems: its client can be helped. Whether it listens is its affair.
             let _ = wire.write_all(SPEAK_TLS).await;
@@ -204,15 +221,15 @@ impl Porter {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let activity = Activity::begin(seat);
+        let (activity, window) = (Activity::begin(seat), self.ration.window());
         let watched = Watched::new(self.service, &activity);
-        let mut connection = pin!(http2().serve_connection(TokioIo::new(stream), watched));
+        let mut connection = pin!(http2(&window).serve_connection(TokioIo::new(stream), watched));
         let mut goodbye = self.patience.min(GOODBYE);
         let rest = tokio::select! {
             ended = connection.as_mut() => return note(ended),
             rest = activity.rest(self.patience, self.stall_max) => Some(rest),
             () = activity.seat().asked_to_leave() => {
-                goodbye = QUICK_GOODBYE;
+                goodbye = FAR_GOODBYE.min(goodbye);
                 Some(Rest::Idle)
             }
             () = self.stop.cancelled() => None,
@@ -243,20 +260,21 @@ pub(super) fn http1(patience: Duration) -> Http1 {
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(patience)
-        .max_buf_size(READ_BUFFER)
+        // A head is not longer either.
+        .max_buf_size(PIECE_MAX)
         // Some clients close their sending side behind the body and still want the answer.
         .half_close(true);
     builder
 }
 
 /// HTTP/2 as it is spoken here.
-pub(super) fn http2() -> Http2<TokioExecutor> {
+pub(super) fn http2(window: &Window) -> Http2<TokioExecutor> {
     let mut builder = Http2::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME_MAX)
+        .initial_stream_window_size(window.of_stream())
+        .initial_connection_window_size(window.of_connection())
+        .max_frame_size(window.of_frame())
         .max_header_list_size(HEAD_MAX)
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(PING_EVERY);

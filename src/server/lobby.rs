@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     protocol::{Problem, headers::check_host},
-    service::{Aborted, ResponseBody},
+    service::{Aborted, ResponseBody, is_about},
 };
 
 /// How long somebody in the lobby may take to say what it wants.
@@ -35,6 +35,10 @@ const STAY_MAX: Duration = Duration::from_secs(6);
 /// Requests of one connection of HTTP/2 that run at the same time, those that were taken back
 /// included; further ones wait. There should be one.
 const REQUESTS_MAX: usize = 4;
+/// Requests of the whole lobby that run at the same time, those included whose connections have
+/// left; further ones wait, and leave with their connections. Connections may come and go here as
+/// fast as anybody likes, and a HEAD may wait for an upload that is busy.
+pub(super) const REQUESTS_OF_ALL: usize = 1024;
 
 impl Porter {
     /// Hears one request, answers it, and closes.
@@ -50,9 +54,8 @@ impl Porter {
 
     async fn tell(mut self, stream: TcpStream, seat: Arc<Seat>) {
         self.patience = self.patience.min(PATIENCE);
-        let Ok(Some(greeted)) = time::timeout(self.patience, self.meet(stream)).await else {
-            return;
-        };
+        let meeting = self.meet(stream, seat.pulse());
+        let Ok(Some(greeted)) = time::timeout(self.patience, meeting).await else { return };
         match greeted {
             Greeted::Clear(Spoken::Http1, wire) => self.tell_http1(wire, seat).await,
             Greeted::Clear(Spoken::Http2, wire) => self.tell_http2(wire, seat).await,
@@ -67,7 +70,7 @@ impl Porter {
     {
         let mut builder = http1(self.patience);
         builder.keep_alive(false);
-        let surplus = Surplus::new(self.service, seat);
+        let surplus = Surplus::new(self, seat);
         note(builder.serve_connection(TokioIo::new(stream), surplus).await);
     }
 
@@ -75,11 +78,12 @@ impl Porter {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let surplus = Surplus::new(self.service, seat);
-        let mut connection = pin!(http2().serve_connection(TokioIo::new(stream), surplus));
+        let (patience, window) = (self.patience, self.ration.window());
+        let surplus = Surplus::new(self, seat);
+        let mut connection = pin!(http2(&window).serve_connection(TokioIo::new(stream), surplus));
         tokio::select! {
             ended = connection.as_mut() => return note(ended),
-            () = time::sleep(self.patience) => {}
+            () = time::sleep(patience) => {}
         }
         connection.as_mut().graceful_shutdown();
         note(connection.await);
@@ -92,11 +96,14 @@ struct Surplus {
     service: Front,
     seat: Arc<Seat>,
     requests: Requests,
+    /// Those of the whole lobby.
+    all: Requests,
 }
 
 impl Surplus {
-    fn new(service: Front, seat: Arc<Seat>) -> Self {
-        Self { service, seat, requests: Requests::at_once(REQUESTS_MAX) }
+    fn new(porter: Porter, seat: Arc<Seat>) -> Self {
+        let requests = Requests::at_once(REQUESTS_MAX);
+        Self { service: porter.service, seat, requests, all: porter.in_lobby }
     }
 }
 
@@ -108,12 +115,16 @@ impl hyper::service::Service<Request<Incoming>> for Surplus {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.seat.rest_again();
         let (service, requests) = (self.service.clone(), self.requests.clone());
+        let all = self.all.clone();
         let (mut parts, body) = request.into_parts();
         if let Err(problem) = check(&parts) {
             return Box::pin(ready(Ok(service.refuse_head(&parts, &problem))));
         }
         Box::pin(async move {
-            parts.extensions.insert(requests.next().await);
+            let own = requests.next().await;
+            // What is asked of the server itself is over at once, and never waits behind others.
+            let common = if is_about(parts.uri.path()) { None } else { Some(all.next().await) };
+            parts.extensions.insert((own, common));
             service.answer_surplus(Request::from_parts(parts, body)).await
         })
     }

@@ -6,6 +6,7 @@ mod connection;
 mod descriptors;
 mod lobby;
 mod places;
+mod ration;
 mod tls;
 mod wire;
 
@@ -19,9 +20,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
+    activity::Requests,
     compose::House,
     connection::Porter,
     places::{LOBBY, Places},
+    ration::Ration,
     tls::Tls,
 };
 #[cfg(feature = "mutants")]
@@ -176,11 +179,12 @@ async fn accept(
         let (stream, peer) = next_stream(listener, &places).await;
         let (porter, places) = (porter.for_peer(peer.ip()), places.clone());
         let (meter, open) = (meter.clone(), meter.connection());
-        let free = places.free_seat();
+        let whose = porter.service.whose(peer.ip());
+        let free = places.free_seat(whose);
         connections.spawn(async move {
             let seat = match free {
                 Some(seat) => Some(seat),
-                None => places.next_seat().await,
+                None => places.next_seat(whose).await,
             };
             if let Some(seat) = seat {
                 porter.serve(stream, seat).await;
@@ -233,7 +237,10 @@ impl House {
     fn porter(&self, tls: Option<Arc<Tls>>, config: &Config) -> Porter {
         let patience = config.idle_timeout.min(HEAD_TIMEOUT);
         let stall_max = self.service.pace().stall_max();
-        Porter { service: self.service.clone(), tls, patience, stall_max, stop: self.stop.clone() }
+        let in_lobby = Requests::at_once(lobby::REQUESTS_OF_ALL);
+        let ration = Ration::new(config.memory_budget, self.service.bodies());
+        let (service, stop) = (self.service.clone(), self.stop.clone());
+        Porter { service, tls, patience, stall_max, stop, ration, in_lobby }
     }
 
     /// The reaper, and the hand that closes what nobody uses.

@@ -1,5 +1,6 @@
 //! Places for connections. Where all are taken, the connection that was idle for the longest time
-//! gives way to a newcomer; where none is idle, the newcomer is told so and leaves. For that a few
+//! gives way to a newcomer; where none is idle, one of an address that has more than its share
+//! does, if that of the newcomer has less; else the newcomer is told so and leaves. For that a few
 //! may stand in the lobby, which the one that came first leaves when too many do.
 
 use std::{
@@ -8,29 +9,27 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time,
-};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Stopwatch;
+use crate::{
+    clock::Stopwatch,
+    service::shares::{Pulse, Share, Shares, Whose},
+};
 
 /// Connections in the lobby at one time.
 pub(super) const LOBBY: usize = 512;
 /// Nobody counts as idle before that: a client that asks one thing after another needs its
 /// connection, and a newcomer some time to say what it wants.
 const IDLE_MIN: Duration = Duration::from_secs(2);
-/// How long a newcomer waits for the one that gives way to it.
-const ROOM_WAIT: Duration = Duration::from_secs(1);
-
+/// How long a newcomer waits for the one that gives way to it, which may be far away.
+const ROOM_WAIT: Duration = Duration::from_secs(2);
 /// How long it waits where nobody does: connections end all the time.
 const MOMENT: Duration = Duration::from_millis(50);
 
 /// All places.
 #[derive(Debug)]
 pub(super) struct Places {
-    free: Arc<Semaphore>,
+    shares: Arc<Shares>,
     idle: Arc<Line>,
     lobby: Arc<Line>,
     /// Before that nobody counts as idle.
@@ -54,35 +53,35 @@ pub(super) struct Seat {
     leave: CancellationToken,
     /// Where it stands in the line, while it does.
     number: Mutex<Option<u64>>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _share: Option<Share>,
+    pulse: Pulse,
 }
 
 impl Places {
     pub(super) fn new(count: usize) -> Self {
-        let free = Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
-        Self { free, idle: Arc::default(), lobby: Arc::default(), idle_min: IDLE_MIN }
+        let shares = Shares::new(count);
+        Self { shares, idle: Arc::default(), lobby: Arc::default(), idle_min: IDLE_MIN }
     }
 
     /// A place that is free now: who came first is to have it.
-    pub(super) fn free_seat(&self) -> Option<Seat> {
-        let permit = self.free.clone().try_acquire_owned().ok()?;
-        Some(Seat::new(&self.idle, Some(permit)))
+    pub(super) fn free_seat(&self, whose: Whose) -> Option<Seat> {
+        Some(Seat::new(&self.idle, Some(self.shares.try_take(whose)?)))
     }
 
-    /// A place where none was free: perhaps that of an idle connection, which goes then. `None`
-    /// where there is none.
-    pub(super) async fn next_seat(&self) -> Option<Seat> {
-        let wait = if self.make_room() { ROOM_WAIT } else { MOMENT };
-        let permit = time::timeout(wait, self.free.clone().acquire_owned()).await.ok()?.ok()?;
-        Some(Seat::new(&self.idle, Some(permit)))
+    /// A place where none was free: perhaps that of an idle connection, or of an address that has
+    /// too many, which goes then. `None` where there is none.
+    pub(super) async fn next_seat(&self, whose: Whose) -> Option<Seat> {
+        let made = self.make_room() || self.shares.make_room(whose);
+        let wait = if made { ROOM_WAIT } else { MOMENT };
+        Some(Seat::new(&self.idle, Some(self.shares.wait(whose, wait).await?)))
     }
 
     /// One of either kind.
     #[cfg(test)]
     pub(super) async fn seat(&self) -> Option<Seat> {
-        match self.free_seat() {
+        match self.free_seat(None) {
             Some(seat) => Some(seat),
-            None => self.next_seat().await,
+            None => self.next_seat(None).await,
         }
     }
 
@@ -119,11 +118,17 @@ impl Line {
 
 impl Seat {
     /// It stands in the line from the beginning: who says nothing is idle.
-    fn new(line: &Arc<Line>, permit: Option<OwnedSemaphorePermit>) -> Self {
+    fn new(line: &Arc<Line>, share: Option<Share>) -> Self {
         let (leave, number) = (CancellationToken::new(), Mutex::default());
-        let seat = Self { line: line.clone(), leave, number, _permit: permit };
+        let pulse = share.as_ref().map_or_else(Pulse::begin, |share| share.pulse().clone());
+        let seat = Self { line: line.clone(), leave, number, _share: share, pulse };
         seat.rest();
         seat
+    }
+
+    /// What goes on here, and whether the place is to be given up at once, whatever that is.
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// Returns when the connection is asked to go.

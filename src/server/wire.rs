@@ -16,7 +16,8 @@ use tokio::{
 };
 use tokio_util::{io::poll_read_buf, sync::CancellationToken};
 
-use crate::service::Waiting;
+use super::ration::Ration;
+use crate::service::{Waiting, shares::Pulse};
 
 /// How long, and how many bytes, are read and thrown away after our last word: bytes that nobody
 /// reads would make the kernel reset the connection, and the reset destroys the last answer.
@@ -27,14 +28,17 @@ const LINGER_TIME_OF_STOP: Duration = Duration::from_millis(250);
 /// Bytes that the kernel takes from us before it has sent any of them. Without a bound it takes
 /// megabytes, and a client that reads on, slowly, looks for minutes as if it took nothing.
 const UNSENT_MAX: u32 = 256 * 1024;
-/// Read at once for TLS and for HTTP/2, which by themselves would ask the kernel for 4 and 8 KiB at
-/// a time.
+/// Read at once for TLS and for HTTP/2 at most, which by themselves would ask the kernel for 4 and
+/// 8 KiB at a time.
 const AHEAD: usize = 64 * 1024;
 
 /// The stream below HTTP, or below TLS.
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: TcpStream,
+    /// Of the place that the connection has.
+    pulse: Pulse,
+    ration: Ration,
     stop: CancellationToken,
     /// How long a client may leave our bytes lying.
     stall_max: Duration,
@@ -61,7 +65,12 @@ enum Farewell {
 
 impl Wire {
     /// For HTTP/1.1, which reads large pieces by itself.
-    pub(super) fn new(stream: TcpStream, stall_max: Duration, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        (pulse, ration): (Pulse, Ration),
+        stall_max: Duration,
+        stop: CancellationToken,
+    ) -> Self {
         let socket = SockRef::from(&stream);
         let set = socket.set_tcp_notsent_lowat(UNSENT_MAX).and_then(|()| stream.set_nodelay(true));
         if let Err(error) = set {
@@ -69,6 +78,8 @@ impl Wire {
         }
         Self {
             stream,
+            pulse,
+            ration,
             stop,
             stall_max,
             ahead: BytesMut::new(),
@@ -88,16 +99,41 @@ impl Wire {
         if let Err(error) = ready!(self.stream.poll_read_ready(context)) {
             return Poll::Ready(Err(error));
         }
-        self.ahead.reserve(AHEAD);
-        poll_read_buf(Pin::new(&mut self.stream), context, &mut self.ahead)
+        self.ahead.reserve(AHEAD.min(self.ration.piece()));
+        let read = ready!(poll_read_buf(Pin::new(&mut self.stream), context, &mut self.ahead));
+        Poll::Ready(read.inspect(|bytes| self.pulse.moved(*bytes)))
+    }
+
+    /// Reads no more than there is for one at present: the buffers of HTTP/1.1 grow when they are
+    /// filled, and shrink when they are not.
+    fn read_piece(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let (before, piece) = (buffer.filled().len(), self.ration.piece());
+        if buffer.remaining() <= piece {
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+            self.pulse.moved(buffer.filled().len().saturating_sub(before));
+            return Poll::Ready(read);
+        }
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(piece));
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut part));
+        let bytes = part.filled().len();
+        buffer.advance(bytes);
+        self.pulse.moved(bytes);
+        Poll::Ready(read)
     }
 
     /// What a write came to; one that waits too long has failed.
-    fn taken<T>(
+    fn taken(
         &mut self,
-        written: Poll<io::Result<T>>,
+        written: Poll<io::Result<usize>>,
         context: &mut Context<'_>,
-    ) -> Poll<io::Result<T>> {
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = &written {
+            self.pulse.moved(written.as_ref().copied().unwrap_or_default());
+        }
         if written.is_ready() {
             self.stall.end();
             self.spoke = Some(tokio::time::Instant::now());
@@ -142,7 +178,7 @@ impl AsyncRead for Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.reads == Reads::AsAsked {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
+            return self.read_piece(context, buffer);
         }
         if self.ahead.is_empty() {
             let filled = self.fill(context);

@@ -53,7 +53,7 @@ impl Service {
 }
 
 /// Does somebody look how the server is? It is told whatever else goes on.
-pub(super) fn is_about(path: &str) -> bool {
+pub(crate) fn is_about(path: &str) -> bool {
     matches!(bare(path), "/healthz" | "/metrics")
 }
 

@@ -6,7 +6,10 @@ use std::{
     io::{self, ErrorKind},
     num::NonZeroU64,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,9 +19,9 @@ use futures_core::Stream;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use tokio::time;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::waiting::Waiting;
+use super::{shares::Pulse, waiting::Waiting};
 use crate::{
     ingest::{Broken, Source},
     protocol::tus::checksum,
@@ -57,12 +60,31 @@ struct Shared {
     /// Read ahead, not handed out yet.
     peeked: Option<Bytes>,
     patience: Patience,
+    place: Option<Held>,
     progress: Progress,
     /// Bytes that the form parser took since it last handed something on.
     hoarded: usize,
     /// How often it was told to make sense of them before it gets more, or hears of the end.
     pauses: u8,
     meter: Meter,
+    /// As long as it comes in.
+    received: Option<Received>,
+}
+
+/// Counts a body that is being received.
+pub(super) struct Received(Arc<AtomicUsize>);
+
+impl Received {
+    pub(super) fn begin(bodies: Arc<AtomicUsize>) -> Self {
+        bodies.fetch_add(1, Ordering::Relaxed);
+        Self(bodies)
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +111,13 @@ impl Pace {
     }
 }
 
+/// The place that the body has.
+struct Held {
+    pulse: Pulse,
+    /// Made when the body makes us wait.
+    asked: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
 /// Runs whenever the body makes us wait; a slow disk does not count.
 struct Patience {
     pace: Pace,
@@ -99,7 +128,12 @@ struct Patience {
 }
 
 impl RequestBody {
-    pub(super) fn new<B>(body: B, announced: Option<u64>, pace: Pace, meter: Meter) -> Self
+    pub(super) fn new<B>(
+        body: B,
+        announced: Option<u64>,
+        pace: Pace,
+        (meter, received): (Meter, Option<Received>),
+    ) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -112,12 +146,19 @@ impl RequestBody {
             checksum: Ok(None),
             peeked: None,
             patience,
+            place: None,
             progress,
             hoarded: 0,
             pauses: 0,
             meter,
+            received,
         };
         Self { shared: Arc::new(Mutex::new(shared)), announced }
+    }
+
+    /// What it brings is counted for this place, and it ends when the place is wanted back.
+    pub(super) fn has_place(&self, pulse: &Pulse) {
+        self.lock().place = Some(Held { pulse: pulse.clone(), asked: None });
     }
 
     /// Has nobody asked for bytes yet? Then a client that waits for 100 has not been told to send.
@@ -213,6 +254,9 @@ impl Shared {
                     match frame.map(|frame| frame.map(Frame::into_data)) {
                         Some(Ok(Ok(bytes))) => {
                             self.patience.count(bytes.len());
+                            if let Some(place) = &self.place {
+                                place.pulse.moved(bytes.len());
+                            }
                             self.meter.received(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
                             return Poll::Ready(Some(Ok(bytes)));
                         }
@@ -221,12 +265,22 @@ impl Shared {
                         None => return self.end(None),
                     }
                 }
+                Poll::Pending if self.gives_way(context).is_ready() => {
+                    return self.end(Some(Err(Broken::GaveWay)));
+                }
                 Poll::Pending if self.patience.poll(context).is_ready() => {
                     return self.end(Some(Err(Broken::Stalled)));
                 }
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// Is the place wanted back? Asked only where there is nothing to read.
+    fn gives_way(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(Held { pulse, asked }) = &mut self.place else { return Poll::Pending };
+        let leave = || Box::pin(pulse.leave().clone().cancelled_owned());
+        asked.get_or_insert_with(leave).as_mut().poll(context)
     }
 
     /// Of trailers nothing else is read (RFC 9110 §6.5.1).
@@ -245,6 +299,7 @@ impl Shared {
 
     fn end<T>(&mut self, last: T) -> Poll<T> {
         self.progress = Progress::Over;
+        self.received = None;
         Poll::Ready(last)
     }
 }

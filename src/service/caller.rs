@@ -4,7 +4,10 @@ use std::{net::IpAddr, sync::Arc};
 
 use http::request::Parts;
 
-use super::Service;
+use super::{
+    Service,
+    shares::{Whose, network},
+};
 use crate::protocol::{Links, Problem, forwarded::Sight};
 
 /// The address of the client, as far as it is known: the peer of the connection, or whom a proxy of
@@ -21,6 +24,8 @@ pub(super) struct Caller {
     pub(super) links: Option<Arc<Links>>,
     /// Whose request it is; empty where nobody is named.
     owner: String,
+    /// Whom its places count for.
+    pub(super) whose: Whose,
     /// A proxy of ours names somebody, and it cannot be told whom.
     pub(super) nobody: Option<Problem>,
 }
@@ -39,6 +44,11 @@ impl Service {
         &self.1.owner
     }
 
+    /// Whom the places of this address count for: a proxy of ours stands for many.
+    pub(crate) fn whose(&self, address: IpAddr) -> Whose {
+        (!self.0.options.proxies.have(address)).then(|| network(address))
+    }
+
     /// Learns from the head who asks.
     pub(super) fn meet(&mut self, parts: &mut Parts) -> Option<IpAddr> {
         let (options, peer) = (&self.0.options, self.1.peer?);
@@ -49,6 +59,7 @@ impl Service {
                 Err(problem) => self.1.nobody = Some(problem),
             }
         }
+        self.1.whose = self.whose(client);
         self.1.links = public.map(|public| Arc::new(options.links.behind(public)));
         parts.extensions.insert(ClientAddress(client));
         Some(client)

@@ -128,7 +128,7 @@ impl Service {
         let params = Params::from_query(parts.uri.query())?;
         let kind = BodyKind::of(&parts.headers, length)?;
         let _turn = self.turn(parts).await?;
-        let _place = self.place_for_chunk(parts).await?;
+        let _place = self.place_for_chunk(parts, body).await?;
         let length = match kind {
             BodyKind::Raw { length } => length,
             BodyKind::Multipart => return self.upload_form(params, parts, body).await,

@@ -8,7 +8,7 @@ use super::{
     ClientAddress, Service,
     body::RequestBody,
     chunks::{Outcome, collect_json, known, plain},
-    turns::network,
+    shares::network,
 };
 use crate::{
     ingest::{Claim, IngestError, MergeOutcome, Proof, View},

@@ -1,29 +1,22 @@
 //! How many requests bring bytes of uploads at the same time, over the whole server. What has begun
-//! goes on; what comes beyond waits a little and is then told to come back, before its body is
-//! read.
+//! goes on, as long as its address has no more than its share; what comes beyond waits a little and
+//! is then told to come back, before its body is read.
 //!
 //! Whatever brings no bytes is never held up here: a client that looks how far its upload is, or
 //! deletes it, costs little, and the one that looks would throw its upload away over a refusal.
 
-use std::{
-    error::Error,
-    num::NonZeroUsize,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{error::Error, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request::Parts};
 use http_body::Body;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time,
-};
 
-use super::{Aborted, ResponseBody, Service, about::is_about};
+use super::{
+    Aborted, ResponseBody, Service,
+    about::is_about,
+    body::RequestBody,
+    shares::{Share, Shares, Whose},
+};
 use crate::{
     protocol::{
         Problem,
@@ -42,77 +35,69 @@ const WAITING_MAX: usize = 4096;
 /// one. Everybody is told another time, else all would come back together.
 const RETRY_AFTER_MAX: u8 = 4;
 
-/// Places for bodies.
+/// Places for bodies; none where they are not counted.
 #[derive(Debug)]
-pub(super) struct Intake {
-    places: Option<Arc<Semaphore>>,
-    waiting: AtomicUsize,
-}
+pub(super) struct Intake(Option<Arc<Shares>>);
 
 /// A place, to be kept until the body is stored; none where places are not counted.
 #[derive(Debug)]
-pub(super) struct Place(#[expect(dead_code, reason = "held")] Option<OwnedSemaphorePermit>);
-
-/// Counts a body that waits.
-struct Counted<'a>(&'a AtomicUsize);
+pub(super) struct Place(Option<Share>);
 
 impl Intake {
     /// So many places, or no limit.
     pub(super) fn new(places: Option<NonZeroUsize>) -> Self {
-        let semaphore = |places: NonZeroUsize| {
-            Arc::new(Semaphore::new(places.get().min(Semaphore::MAX_PERMITS)))
-        };
-        Self { places: places.map(semaphore), waiting: AtomicUsize::new(0) }
+        Self(places.map(|places| Shares::new(places.get())))
     }
 
     /// `None` where no place became free in time.
-    async fn take(&self, wait: Duration) -> Option<Place> {
-        let Some(places) = &self.places else { return Some(Place(None)) };
-        if let Ok(permit) = places.clone().try_acquire_owned() {
-            return Some(Place(Some(permit)));
+    async fn take(&self, whose: Whose, wait: Duration) -> Option<Place> {
+        let Some(places) = &self.0 else { return Some(Place(None)) };
+        if let Some(share) = places.try_take(whose) {
+            return Some(Place(Some(share)));
         }
-        if self.waiting.load(Ordering::Relaxed) >= WAITING_MAX {
+        // Who gets the place of somebody else is not kept out by those who only wait.
+        if !places.make_room(whose) && places.waiting() >= WAITING_MAX {
             return None;
         }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _counted = Counted(&self.waiting);
-        let permit = time::timeout(wait, places.clone().acquire_owned()).await.ok()?.ok()?;
-        Some(Place(Some(permit)))
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        places.wait(whose, wait).await.map(|share| Place(Some(share)))
     }
 }
 
 impl Service {
-    /// A place for the body of a tus request, whose client comes back by itself.
+    /// A place for the body of a tus request, whose client comes back by itself. The body ends as
+    /// [`Broken::GaveWay`](crate::ingest::Broken) where the place is wanted back.
     ///
     /// [`Problem::Overloaded`] after a short wait, [`Problem::ShuttingDown`] during a stop.
-    pub(super) async fn place(&self) -> Result<Place, Problem> {
-        self.place_within(self.0.options.turns.wait.min(BRIEFLY)).await
+    pub(super) async fn place(&self, body: &RequestBody) -> Result<Place, Problem> {
+        self.place_within(self.0.options.turns.wait.min(BRIEFLY), body).await
     }
 
     /// A place for the body of a numbered chunk. It waits as long as chunks wait for their turn,
     /// since many of those clients give a file up over one refusal, or repeat it at once.
-    pub(super) async fn place_for_chunk(&self, parts: &Parts) -> Result<Place, Problem> {
+    pub(super) async fn place_for_chunk(
+        &self,
+        parts: &Parts,
+        body: &RequestBody,
+    ) -> Result<Place, Problem> {
         if parts.version >= Version::HTTP_2 {
-            return self.place().await;
+            return self.place(body).await;
         }
-        self.place_within(self.0.options.turns.wait).await
+        self.place_within(self.0.options.turns.wait, body).await
     }
 
-    async fn place_within(&self, wait: Duration) -> Result<Place, Problem> {
+    async fn place_within(&self, wait: Duration, body: &RequestBody) -> Result<Place, Problem> {
         let place = tokio::select! {
-            place = self.0.intake.take(wait) => place,
+            place = self.0.intake.take(self.1.whose, wait) => place,
             () = self.0.stop.cancelled() => return Err(Problem::ShuttingDown),
         };
-        place.ok_or_else(|| {
+        let Some(place) = place else {
             self.ingest().meter().refused(Surplus::Upload);
-            overloaded()
-        })
+            return Err(overloaded());
+        };
+        if let Some(share) = &place.0 {
+            body.has_place(share.pulse());
+        }
+        Ok(place)
     }
 
     /// Answers a request on a connection too many: whatever costs little as ever, anything else

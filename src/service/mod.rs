@@ -9,20 +9,26 @@ mod intake;
 mod multipart;
 mod refusal;
 mod response;
+pub(crate) mod shares;
 #[cfg(test)]
 mod tests;
 mod turns;
 mod tus;
 mod waiting;
 
-use std::{error::Error, fmt, pin::Pin, sync::Arc};
+use std::{
+    error::Error,
+    fmt,
+    pin::Pin,
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::waiting::Waiting;
+pub(crate) use self::{about::is_about, waiting::Waiting};
 pub use self::{
     body::Pace,
     caller::ClientAddress,
@@ -31,7 +37,11 @@ pub use self::{
     turns::TurnOptions,
 };
 use self::{
-    body::RequestBody, caller::Caller, intake::Intake, refusal::Refusal, response::render,
+    body::{Received, RequestBody},
+    caller::Caller,
+    intake::Intake,
+    refusal::Refusal,
+    response::render,
     turns::Turns,
 };
 use crate::{
@@ -97,6 +107,8 @@ struct Inner {
     options: ServiceOptions,
     turns: Arc<Turns>,
     intake: Intake,
+    /// Bodies that are being received.
+    bodies: Arc<AtomicUsize>,
     tasks: TaskTracker,
     stop: CancellationToken,
     closed: CancellationToken,
@@ -120,7 +132,9 @@ impl Service {
         let closed = CancellationToken::new();
         let (caller, turns) = (Caller::default(), Arc::default());
         let intake = Intake::new(options.turns.together);
-        Self(Arc::new(Inner { ingest, options, turns, intake, tasks, stop, closed }), caller)
+        let bodies = Arc::default();
+        let inner = Inner { ingest, options, turns, intake, bodies, tasks, stop, closed };
+        Self(Arc::new(inner), caller)
     }
 
     fn ingest(&self) -> &Arc<Ingest> {
@@ -134,6 +148,11 @@ impl Service {
     /// How long clients may make us wait.
     pub fn pace(&self) -> Pace {
         self.0.options.pace
+    }
+
+    /// How many bodies are being received, at any time.
+    pub(crate) fn bodies(&self) -> Arc<AtomicUsize> {
+        self.0.bodies.clone()
     }
 
     fn tasks(&self) -> &TaskTracker {
@@ -159,8 +178,9 @@ impl Service {
             Ok(BodyLength::Exactly(bytes)) => Some(*bytes),
             Ok(BodyLength::Unknown) | Err(_) => None,
         };
-        let meter = self.ingest().meter().clone();
-        let body = RequestBody::new(body, announced, self.0.options.pace, meter);
+        let counted = (!over).then(|| Received::begin(self.bodies()));
+        let counts = (self.ingest().meter().clone(), counted);
+        let body = RequestBody::new(body, announced, self.0.options.pace, counts);
         // Counted before it is asked whether the stop is over: else it could end in between.
         let counted = self.0.tasks.token();
         if self.0.closed.is_cancelled() {

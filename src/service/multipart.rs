@@ -187,7 +187,7 @@ mod tests {
 
     fn body(frames: impl IntoIterator<Item = Option<&'static [u8]>>) -> RequestBody {
         let pace = Pace { idle_timeout: Duration::from_secs(30), min_rate: None };
-        RequestBody::new(Late(frames.into_iter().collect()), None, pace, Meter::default())
+        RequestBody::new(Late(frames.into_iter().collect()), None, pace, (Meter::default(), None))
     }
 
     /// The parser asks twice before it looks at what it has. Found where a chunk of a form over

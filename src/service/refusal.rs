@@ -46,6 +46,7 @@ impl From<Broken> for Refusal {
     fn from(broken: Broken) -> Self {
         match broken {
             Broken::Malformed => Self::Problem(Problem::MalformedBody),
+            Broken::GaveWay => Self::Problem(overloaded()),
             Broken::Cut | Broken::Stalled => Self::Abort(Aborted(broken)),
         }
     }

@@ -13,16 +13,12 @@
 
 mod line;
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    num::NonZeroUsize,
-    time::Duration,
-};
+use std::{num::NonZeroUsize, time::Duration};
 
 use http::{Version, request::Parts};
 
 pub(super) use self::line::{Turn, Turns};
-use super::{ClientAddress, Service};
+use super::{ClientAddress, Service, shares::network};
 use crate::{protocol::Problem, sync};
 
 /// How many may send at the same time.
@@ -53,18 +49,6 @@ impl Service {
                 None => Err(Problem::TooManyUploads),
             },
             () = self.0.stop.cancelled() => Err(Problem::ShuttingDown),
-        }
-    }
-}
-
-/// Whom an address stands for: of IPv6 its network of 64 bits, of which every host has all
-/// addresses.
-pub(super) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
         }
     }
 }

@@ -97,7 +97,7 @@ impl Service {
         if bytes {
             creation.takes_bytes()?;
         }
-        let _place = if bytes { Some(self.place().await?) } else { None };
+        let _place = if bytes { Some(self.place(body).await?) } else { None };
         let metadata = creation.metadata;
         let new = NewUpload {
             length: creation.length,
@@ -157,7 +157,7 @@ impl Service {
             }
         };
         let Patch { offset, length, checksum: demand, .. } = patch;
-        let _place = if body.is_over() { None } else { Some(self.place().await?) };
+        let _place = if body.is_over() { None } else { Some(self.place(body).await?) };
         let append = Append { id: id.clone(), offset, length, demand };
         let appended = match self.ingest().append(append, body).await {
             Ok(appended) => appended,

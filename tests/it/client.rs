@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 /// How long any answer may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -215,11 +216,22 @@ impl Conn {
 
     /// Connects, where a refusal is an answer too.
     pub fn try_open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Self::on(TcpStream::connect_timeout(&address, PATIENCE)?)
+    }
+
+    fn on(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { stream, unread: Vec::new() })
+    }
+
+    /// Connects from another address of this machine, 127.0.0.`last`.
+    pub fn open_from(last: u8, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, last], 0)).into()).unwrap();
+        socket.connect_timeout(&address.into(), PATIENCE).unwrap();
+        Self::on(socket.into()).unwrap()
     }
 
     /// Another hand on the same connection, to send with.

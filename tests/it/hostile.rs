@@ -9,4 +9,4 @@ mod floods;
 mod frames;
 mod heads;
 mod log;
-mod watch;
+pub mod watch;

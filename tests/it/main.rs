@@ -45,6 +45,7 @@ mod crash_concat;
 mod cross;
 mod disk_faults;
 mod drain;
+mod fair;
 mod linear;
 mod load;
 mod mixed;
