@@ -8,7 +8,8 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    LeaveSignal, blocking,
+    LeaveSignal,
+    blocking::{self, Span},
     buffers::{Buffer, BufferPool},
     source::{self, Broken, Source},
     sync::tasks::{self, OwnedSemaphorePermit, Semaphore, mpsc},
@@ -16,7 +17,7 @@ use super::{
 use crate::{clock::Stopwatch, hold::HoldError};
 
 /// Bodies up to this many bytes take one blocking call and no channel.
-const SMALL: u64 = 64 * 1024;
+pub(super) const SMALL: u64 = 64 * 1024;
 /// A half-full buffer is written when no bytes came for this long.
 const FLUSH_AFTER: Duration = Duration::from_millis(20);
 /// The thread goes when no bytes came for this long.
@@ -29,6 +30,11 @@ const QUEUE: usize = 2;
 pub(super) trait Sink: Send + 'static {
     /// Takes all of `bytes`.
     fn write(&mut self, bytes: &[u8]) -> Result<(), HoldError>;
+
+    /// How long it takes [`SMALL`] bytes.
+    fn span(&self) -> Span {
+        Span::Open
+    }
 }
 
 /// How a body ended.
@@ -86,7 +92,7 @@ async fn pump_small<S: Sink>(gate: &mut Gate<'_>, mut sink: S) -> (S, Result<End
         }
     };
     let Some(first) = collected else { return (sink, Ok(end)) };
-    blocking::run(move || {
+    blocking::run_for(sink.span(), move || {
         let written = sink.write(&first).and_then(|()| sink.write(&more));
         (sink, written.map(|()| end))
     })

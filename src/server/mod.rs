@@ -6,6 +6,7 @@ mod connection;
 mod descriptors;
 mod lobby;
 mod places;
+mod runtime;
 mod tls;
 mod wire;
 
@@ -18,6 +19,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::runtime::runtime;
 use self::{
     compose::House,
     connection::Porter,
