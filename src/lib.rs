@@ -19,7 +19,7 @@
 //! | [`lock`] | one holder at a time, in this process and among processes; the newcomer wins |
 //! | [`state`] | where facts live: one append-only ledger per upload |
 //! | [`storage`] | where bytes live: parts, staging, finished files |
-//! | [`blocking`], [`clock`], [`durable`] | the one door to blocking threads, time, the disk |
+//! | [`blocking`], [`clock`], [`durable`] | the one door to disk, to time, to flushes |
 //! | [`telemetry`] | the log |
 //!
 //! `ARCHITECTURE.md` tells why, `protocol-spec.md` what is answered.

@@ -8,13 +8,10 @@ use piton::{
         VerifyOptions,
     },
     config::{Command, Config, InspectArgs, Options, VerifyArgs},
-    server::{Reloader, Server},
+    server::{Reloader, Server, runtime},
     telemetry,
 };
-use tokio::{
-    runtime::{Builder, Runtime},
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -106,12 +103,6 @@ impl Signals {
             token.cancel();
         }
     }
-}
-
-/// Built by hand for the one figure that matters: every active request may hold a blocking thread
-/// that hashes and writes.
-fn runtime() -> std::io::Result<Runtime> {
-    Builder::new_multi_thread().enable_all().max_blocking_threads(512).build()
 }
 
 fn inspect(mut args: InspectArgs) -> Result<Outcome, Box<dyn Error>> {

@@ -243,6 +243,11 @@ impl Held {
         opened.map(|()| tail)
     }
 
+    /// Can bytes be added behind what is there without a look at it?
+    pub fn is_at_its_end(&self) -> bool {
+        self.tail.as_ref().is_none_or(|tail| tail.is_open() || tail.length == 0)
+    }
+
     fn spot_for(&self, chunk: ChunkIndex) -> Result<Tail, HoldError> {
         let record = self.record();
         record.layout().chunk_len(chunk).map_err(law)?;

@@ -38,7 +38,7 @@ pub use self::{
 };
 use self::{attend::Attended, tail::free_part};
 use crate::{
-    blocking,
+    blocking::{self, Span},
     clock::{Clock, Stopwatch},
     durable::{Durability, Flush},
     lock::{FileLock, LockError, Locks, Manner, ProcessLocks, UploadGuard},
@@ -216,7 +216,27 @@ impl Holds {
     /// ends here.
     pub async fn take(self: &Arc<Self>, id: &UploadId, manner: Manner) -> Result<Held, HoldError> {
         let guard = self.locks.take(id, manner).await.map_err(|_| HoldError::Busy)?;
-        self.open(guard, Self::open_alive).await
+        self.open(guard, self.span_of(id), Self::open_unexpired).await
+    }
+
+    /// The same, but refuses one that [`Held::ensure_alive`] refuses.
+    pub async fn take_alive(
+        self: &Arc<Self>,
+        id: &UploadId,
+        manner: Manner,
+    ) -> Result<Held, HoldError> {
+        let guard = self.locks.take(id, manner).await.map_err(|_| HoldError::Busy)?;
+        let open = |this: &Arc<Self>, guard| {
+            let held = this.open_unexpired(guard)?;
+            held.ensure_alive().map_err(|error| (error, None)).map(|()| held)
+        };
+        self.open(guard, self.span_of(id), open).await
+    }
+
+    /// How long it takes to look at an upload, or to take it: one that was in hand of late is
+    /// compared in a moment.
+    pub fn span_of(&self, id: &UploadId) -> Span {
+        if self.warm().contains_key(id) { Span::Moment } else { Span::Open }
     }
 
     /// Takes the upload if nobody holds it.
@@ -231,7 +251,10 @@ impl Holds {
     pub async fn create(self: &Arc<Self>, manifest: Manifest) -> Result<(Held, Origin), HoldError> {
         let taken = self.locks.take(&manifest.id, Manner::Asking).await;
         let guard = taken.map_err(|_| HoldError::Busy)?;
-        self.open(guard, move |this, guard| this.create_held(manifest.clone(), guard)).await
+        // One with a key may be there already.
+        let is_brief = manifest.key.is_none() && self.options.durability != Durability::Ack;
+        let span = if is_brief { Span::Moment } else { Span::Open };
+        self.open(guard, span, move |this, guard| this.create_held(manifest.clone(), guard)).await
     }
 
     /// Refuses an upload that expired, is damaged, or was being deleted when the process died.
@@ -310,7 +333,12 @@ impl Holds {
     }
 
     /// Retries while another process has the file lock, for as long as newcomers wait.
-    async fn open<T, F>(self: &Arc<Self>, guard: UploadGuard, open: F) -> Result<T, HoldError>
+    async fn open<T, F>(
+        self: &Arc<Self>,
+        guard: UploadGuard,
+        span: Span,
+        open: F,
+    ) -> Result<T, HoldError>
     where
         F: Fn(&Arc<Self>, UploadGuard) -> Result<T, (HoldError, Option<UploadGuard>)>,
         F: Send + Sync + 'static,
@@ -321,7 +349,7 @@ impl Holds {
         let mut guard = guard;
         loop {
             let (this, open) = (self.clone(), open.clone());
-            match blocking::run(move || open(&this, guard)).await {
+            match blocking::run_for(span, move || open(&this, guard)).await {
                 Ok(opened) => return Ok(opened),
                 Err((HoldError::Busy, Some(back))) if waiting.elapsed() < self.locks.patience() => {
                     guard = back;
@@ -348,7 +376,7 @@ impl Holds {
     }
 
     /// Nobody is told that an upload expired before that is written down: so no clock revives it.
-    fn open_alive(
+    fn open_unexpired(
         self: &Arc<Self>,
         guard: UploadGuard,
     ) -> Result<Held, (HoldError, Option<UploadGuard>)> {

@@ -4,6 +4,7 @@ use std::{io, sync::Arc};
 
 use super::{HoldError, Holds, held::Held};
 use crate::{
+    blocking::Span,
     durable::Flush,
     lock::{Manner, UploadGuard},
     state::StateError,
@@ -16,7 +17,7 @@ impl Holds {
     pub async fn forget(self: &Arc<Self>, id: &UploadId) -> Result<(), HoldError> {
         let taken = self.locks.take(id, Manner::Asking).await;
         let guard = taken.map_err(|_| HoldError::Busy)?;
-        self.open(guard, Self::forget_held).await
+        self.open(guard, Span::Open, Self::forget_held).await
     }
 
     /// Needs no agreement between ledger and parts: what cannot be read can still be removed.

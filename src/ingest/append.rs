@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::{
     End, Ingest, IngestError, RESERVE_FROM, Source,
     check::{Bracket, Check, Verdict},
-    pump::{self, Sink},
+    pump::{self, SMALL, Sink},
 };
 use crate::{
-    blocking,
+    blocking::{self, Span},
+    durable::Durability,
     hold::{Hashing, Held, HoldError},
     lock::Manner,
     merger::Merger,
@@ -76,8 +77,7 @@ impl Ingest {
         append: Append,
         source: &mut dyn Source,
     ) -> Result<Appended, IngestError> {
-        let held = self.holds.take(&append.id, Manner::Asking).await?;
-        held.ensure_alive()?;
+        let held = self.holds.take_alive(&append.id, Manner::Asking).await?;
         if held.record().manifest().parts().is_some() {
             return Err(IngestError::FinalUpload);
         }
@@ -160,7 +160,8 @@ impl Ingest {
             let manifest = sink.held.record().manifest();
             (manifest.id.clone(), manifest.is_partial())
         };
-        let closed = blocking::run(move || sink.close(pumped, trailing, &merger)).await;
+        let span = sink.span_of_close();
+        let closed = blocking::run_for(span, move || sink.close(pumped, trailing, &merger)).await;
         if partial && closed.as_ref().is_ok_and(|appended| appended.is_news_since(known)) {
             self.merger.part_changed(&id);
         }
@@ -221,9 +222,31 @@ impl Sink for Appender {
         }
         Ok(())
     }
+
+    /// Chunks are flushed under [`Durability::Ack`] as they are sealed, and bytes may have to be
+    /// read and hashed again before others are added.
+    fn span(&self) -> Span {
+        let is_brief = self.held.durability() != Durability::Ack && self.held.is_at_its_end();
+        if is_brief { Span::Moment } else { Span::Open }
+    }
 }
 
 impl Appender {
+    /// How long [`Appender::close`] takes. Whatever may flush, or finishes more than a few bytes,
+    /// may take longer.
+    fn span_of_close(&self) -> Span {
+        let record = self.held.record();
+        let is_small = |bytes: Option<u64>| bytes.is_some_and(|bytes| bytes <= SMALL);
+        let finishes_little = is_small(record.layout().length().map(Length::get));
+        let is_brief = match self.held.durability() {
+            Durability::None => finishes_little || !record.is_complete(),
+            Durability::Complete => !record.is_complete(),
+            Durability::Ack => false,
+        };
+        let is_brief = is_brief && is_small(self.at.since(self.begin));
+        if is_brief { Span::Moment } else { Span::Open }
+    }
+
     /// Writes up to the end of the chunk; says how many bytes it took.
     fn write_into_chunk(&mut self, bytes: &[u8]) -> Result<usize, HoldError> {
         let layout = *self.held.record().layout();

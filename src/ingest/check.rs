@@ -28,13 +28,14 @@ pub(super) enum Bracket {
 #[derive(Debug)]
 pub(super) struct Check {
     demand: ChecksumDemand,
-    running: Option<RunningChecksum>,
+    /// Behind a pointer: some take two KiB, and few requests bring one.
+    running: Option<Box<RunningChecksum>>,
 }
 
 impl Check {
     pub(super) fn new(demand: ChecksumDemand) -> Self {
         let running = match &demand {
-            ChecksumDemand::Checksum(sum) => Some(RunningChecksum::new(sum.algorithm())),
+            ChecksumDemand::Checksum(sum) => Some(RunningChecksum::new(sum.algorithm()).into()),
             _ => None,
         };
         Self { demand, running }
@@ -82,7 +83,7 @@ impl Check {
             }
             (ChecksumDemand::Checksum(sum), Ok(None)) => {
                 let algorithm = sum.algorithm();
-                let running = self.running.take();
+                let running = self.running.take().map(|running| *running);
                 Ok(compare(sum, running.unwrap_or_else(|| RunningChecksum::new(algorithm))))
             }
         }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Ingest, IngestError};
 use crate::{
-    blocking,
+    blocking::{self, Span},
     hold::{Held, HoldError},
     lock::Manner,
     merger::{MergeDemand, MergeError, MergeOutcome},
@@ -64,8 +64,7 @@ impl Ingest {
                 return self.head_of_final(view).await;
             }
         }
-        let mut held = self.holds.take(id, Manner::Asking).await?;
-        held.ensure_alive()?;
+        let mut held = self.holds.take_alive(id, Manner::Asking).await?;
         let record = held.record();
         if record.manifest().parts().is_some() {
             drop(held);
@@ -112,7 +111,7 @@ impl Ingest {
     /// The upload as it looks, without taking anything from anyone.
     pub async fn status(self: &Arc<Self>, id: &UploadId) -> Result<View, IngestError> {
         let (this, own) = (self.clone(), id.clone());
-        let looked = self.proven(move || this.look(own.clone())).await;
+        let looked = self.proven(self.holds.span_of(id), move || this.look(own.clone())).await;
         if let Err(error) = &looked {
             self.settle_end(id, error).await;
         }
@@ -131,22 +130,23 @@ impl Ingest {
     /// The same, for the upload that an index client means.
     pub async fn status_of(self: &Arc<Self>, key: ChunkKey) -> Result<View, IngestError> {
         let this = self.clone();
-        self.proven(move || this.look(this.find(&key)?.id)).await
+        self.proven(Span::Open, move || this.look(this.find(&key)?.id)).await
     }
 
     /// The same, for the upload that a chunk with this key belongs to.
     pub async fn status_for_chunk(self: &Arc<Self>, key: ChunkKey) -> Result<View, IngestError> {
         let this = self.clone();
-        self.proven(move || this.look(this.find_for_chunk(&key)?.id)).await
+        self.proven(Span::Open, move || this.look(this.find_for_chunk(&key)?.id)).await
     }
 
     /// What a look gives. What a power loss may have taken bytes of is compared with its digests
     /// first, once, by whoever takes it: nothing is told that would not be believed.
     async fn proven(
         self: &Arc<Self>,
+        span: Span,
         look: impl Fn() -> Result<View, IngestError> + Clone + Send + 'static,
     ) -> Result<View, IngestError> {
-        let view = blocking::run(look.clone()).await?;
+        let view = blocking::run_for(span, look.clone()).await?;
         if view.record.epoch() >= self.holds.options().epoch {
             return Ok(view);
         }

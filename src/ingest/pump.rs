@@ -8,7 +8,8 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    LeaveSignal, blocking,
+    LeaveSignal,
+    blocking::{self, Span},
     buffers::{Buffer, BufferPool},
     source::{self, Broken, Source},
     sync::tasks::{self, OwnedSemaphorePermit, Semaphore, mpsc},
@@ -16,7 +17,7 @@ use super::{
 use crate::{clock::Stopwatch, hold::HoldError};
 
 /// Bodies up to this many bytes take one blocking call and no channel.
-const SMALL: u64 = 64 * 1024;
+pub(super) const SMALL: u64 = 64 * 1024;
 /// A half-full buffer is written when no bytes came for this long.
 const FLUSH_AFTER: Duration = Duration::from_millis(20);
 /// The thread goes when no bytes came for this long.
@@ -35,6 +36,11 @@ pub(super) trait Sink: Send + 'static {
 
     /// Takes all of `bytes`.
     fn write(&mut self, bytes: &[u8]) -> Result<(), HoldError>;
+
+    /// How long it takes [`SMALL`] bytes.
+    fn span(&self) -> Span {
+        Span::Open
+    }
 }
 
 /// How a body ended.
@@ -81,25 +87,33 @@ pub(super) async fn pump<S: Sink>(
 }
 
 async fn pump_small<S: Sink>(gate: &mut Gate<'_>, mut sink: S) -> (S, Result<End, HoldError>) {
-    let mut collected: Option<Bytes> = None;
-    let mut more = Vec::new();
+    let mut body = Bytes::new();
+    let mut pieces = Vec::new();
     let end = loop {
         match gate.next(None).await {
-            Event::Bytes(bytes) if collected.is_none() => collected = Some(bytes),
-            Event::Bytes(bytes) => more.extend_from_slice(&bytes),
+            Event::Bytes(all) if pieces.is_empty() && gate.has_all() => body = all,
+            // Copied: as long as somebody keeps a frame, its memory takes no other bytes.
+            Event::Bytes(piece) => {
+                pieces.reserve_exact(gate.missing().saturating_add(piece.len()));
+                pieces.extend_from_slice(&piece);
+            }
             Event::Quiet => {}
             Event::End(end) => break end,
         }
     };
-    let Some(first) = collected else { return (sink, Ok(end)) };
+    if body.is_empty() {
+        body = pieces.into();
+    }
+    if body.is_empty() {
+        return (sink, Ok(end));
+    }
     let bytes = gate.received;
-    blocking::run(move || {
+    blocking::run_for(sink.span(), move || {
         let written = match end {
             End::Complete => sink.expect(bytes),
             _ => Ok(()),
         };
-        let written = written.and_then(|()| sink.write(&first));
-        let written = written.and_then(|()| sink.write(&more));
+        let written = written.and_then(|()| sink.write(&body));
         (sink, written.map(|()| end))
     })
     .await
@@ -177,6 +191,16 @@ impl Gate<'_> {
         self.room = self.room.saturating_sub(count);
         self.received = self.received.saturating_add(count);
         Event::Bytes(bytes)
+    }
+
+    /// Bytes that were announced and have not come.
+    fn missing(&self) -> usize {
+        let missing = self.source.announced().unwrap_or(0).saturating_sub(self.received);
+        usize::try_from(missing).unwrap_or(0)
+    }
+
+    fn has_all(&self) -> bool {
+        self.source.announced() == Some(self.received)
     }
 
     /// Received bytes are compared with the announced ones, whatever the HTTP library thinks of the

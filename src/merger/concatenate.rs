@@ -328,8 +328,7 @@ impl Merger {
     }
 
     async fn take_complete(self: &Arc<Self>, part: &UploadId) -> Result<Held, MergeError> {
-        let held = self.holds.take(part, Manner::Asking).await?;
-        held.ensure_alive()?;
+        let held = self.holds.take_alive(part, Manner::Asking).await?;
         if held.record().is_complete() { Ok(held) } else { Err(HoldError::Busy.into()) }
     }
 

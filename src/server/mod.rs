@@ -7,6 +7,7 @@ mod descriptors;
 mod lobby;
 mod places;
 mod ration;
+mod runtime;
 mod tls;
 mod wire;
 
@@ -19,6 +20,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::runtime::runtime;
 use self::{
     activity::Requests,
     compose::House,

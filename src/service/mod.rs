@@ -188,7 +188,8 @@ impl Service {
         }
         let tasks = self.0.tasks.clone();
         // Detached: whatever has begun is brought to its end although the client hangs up.
-        let task = tasks.spawn(async move { self.run(parts, length, body).await });
+        // It is large, and would be moved more than once on its way.
+        let task = tasks.spawn(Box::pin(self.run(parts, length, body)));
         drop(counted);
         task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
@@ -247,7 +248,7 @@ impl Service {
             return Ok(render(answer));
         }
         if let Some(route) = route(&parts.method, path, self.served()) {
-            return self.chunks(route, parts, length, body).await.map(render);
+            return Box::pin(self.chunks(route, parts, length, body)).await.map(render);
         }
         if let Some(answer) = self.0.options.page.answer(parts) {
             return Ok(render(answer?));

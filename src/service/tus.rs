@@ -39,13 +39,14 @@ impl Service {
         };
         let done = match request {
             Request::Options => Ok(answer::options(self.rules())),
-            Request::Create(creation) => self.create(creation, None, body).await,
+            // Those that are large lie apart, so that the others are small.
+            Request::Create(creation) => Box::pin(self.create(creation, None, body)).await,
             Request::CreatePartial(creation) => {
-                self.create(creation, Some(Concatenation::Partial), body).await
+                Box::pin(self.create(creation, Some(Concatenation::Partial), body)).await
             }
-            Request::Concatenate(creation) => self.concatenate(creation, body).await,
+            Request::Concatenate(creation) => Box::pin(self.concatenate(creation, body)).await,
             Request::Head(id) => self.head(&id).await,
-            Request::Patch(id, patch) => self.patch(id, patch, body).await,
+            Request::Patch(id, patch) => Box::pin(self.patch(id, patch, body)).await,
             Request::Delete(id) => self.terminate(&id).await,
             Request::Get(id) => match self.get(&id, asked).await {
                 Ok(response) => return Ok(response),

@@ -3,6 +3,7 @@
 //! gone.
 
 mod full;
+mod hanging;
 mod read_only;
 mod tampered;
 mod traced;

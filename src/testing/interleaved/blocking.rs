@@ -1,7 +1,12 @@
 //! Blocking threads that shuttle knows.
 
-use shuttle::thread;
+use shuttle::{
+    rand::{Rng, thread_rng},
+    thread,
+};
 use tokio::sync::oneshot;
+
+pub(super) use crate::blocking::Span;
 
 /// As the crate's own.
 pub(super) struct Running<T>(oneshot::Receiver<T>);
@@ -28,4 +33,13 @@ where
     T: Send + 'static,
 {
     start(work).end().await
+}
+
+/// What takes a moment may be done at once, or by a thread.
+pub(super) async fn run_for<T, F>(span: Span, work: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    if span == Span::Moment && thread_rng().gen_bool(0.5) { work() } else { run(work).await }
 }

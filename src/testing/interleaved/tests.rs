@@ -22,6 +22,7 @@ use shuttle::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    blocking::Span,
     buffers::BufferPool,
     line::Turns,
     pump::{End, Sink, Transfers, pump},
@@ -295,6 +296,10 @@ impl Sink for Counting {
         }
         self.0 += bytes.len();
         Ok(())
+    }
+
+    fn span(&self) -> Span {
+        Span::Moment
     }
 }
 

@@ -17,7 +17,7 @@ const MAY: [(&str, &[&str]); 21] = [
         "ingest",
         &[
             COUNTING, "upload", "state", "storage", "lock", "hold", "merger", "clock", "blocking",
-            FLUSH, "sync",
+            FLUSH, DURABILITY, "sync",
         ],
     ),
     (
