@@ -92,12 +92,12 @@ fn an_upload_in_two_steps() {
 
 #[test]
 fn an_upload_in_two_steps_that_is_durable_once_it_is_finished() {
-    compare("complete", UPLOADS, stated(77.8, 6.0), two_steps);
+    compare("complete", UPLOADS, stated(75.2, 6.0), two_steps);
 }
 
 #[test]
 fn an_upload_in_two_steps_of_which_every_answer_is_durable() {
-    compare("ack", UPLOADS, stated(89.5, 6.0), two_steps);
+    compare("ack", UPLOADS, stated(84.3, 6.0), two_steps);
 }
 
 fn two_steps(server: &Server, conn: &mut Conn) {
