@@ -3,6 +3,8 @@
 //! A failed fsync is never retried: the kernel may have dropped the pages and would report success
 //! the second time.
 
+mod shared;
+
 use std::{
     fs::{self, File},
     io::{self, ErrorKind, Write},
@@ -14,6 +16,8 @@ use rustix::{
     fs::{CWD, RenameFlags},
     io::Errno,
 };
+
+pub use self::shared::SharedFolder;
 
 /// When a write has to be on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +63,7 @@ pub fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
-/// Waits until the folder's entries are on the disk.
+/// Waits until the folder's entries are on the disk. Where many ask at once: [`SharedFolder`].
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

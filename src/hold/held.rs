@@ -38,7 +38,16 @@ pub struct Held {
     pub(super) certainty: Certainty,
     /// Parts that lost a chunk to newer bytes. They go when those are there to stay.
     superseded: Vec<PartId>,
+    ledger: Ledger,
     locks: Option<(FileLock, UploadGuard)>,
+}
+
+/// Is every fact on the disk?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ledger {
+    /// As far as this holder knows.
+    Flushed,
+    Unflushed,
 }
 
 /// Is what memory says of the bytes true?
@@ -61,6 +70,7 @@ impl Held {
             tail: None,
             certainty: Certainty::Sure,
             superseded: Vec::new(),
+            ledger: Ledger::Unflushed,
             locks: Some((lock, guard)),
         }
     }
@@ -214,6 +224,10 @@ impl Held {
     ) -> Result<(), HoldError> {
         let facts: Vec<Stamped> = facts.into_iter().map(|fact| Stamped { at, fact }).collect();
         let committed = self.holds.state().commit(&self.current, &facts, flush)?;
+        self.ledger = match flush {
+            Flush::Durable => Ledger::Flushed,
+            Flush::Lazy => Ledger::Unflushed,
+        };
         let before = std::mem::replace(&mut self.current, committed);
         self.holds.content_changed(&before.record, self.record());
         for stamped in facts {
@@ -382,9 +396,10 @@ impl Held {
             _ => None,
         };
         let quiet = self.now().since(self.record().last_activity()) >= self.holds.touch_grain();
+        let unflushed = flush == Flush::Durable && self.ledger == Ledger::Unflushed;
         let activity = match promise {
             Some(promise) => Some(promise),
-            None => (quiet || flush == Flush::Durable).then_some(Fact::Touched),
+            None => (quiet || unflushed).then_some(Fact::Touched),
         };
         let accepted = self.record().pending().is_some().then_some(Fact::Accepted);
         let facts: Vec<Fact> = accepted.into_iter().chain(activity).collect();
@@ -525,6 +540,10 @@ impl Held {
     pub(super) fn retire(&mut self) -> Result<(), HoldError> {
         let flush = self.durability().of_finish();
         let id = self.id().clone();
+        if flush == Flush::Durable {
+            // A file that is not under its name any more proves nothing.
+            self.commit_found([], flush)?;
+        }
         if let Some(finished) = self.record().finished()
             && !self.holds.is_withdrawn(&id)?
             && self.is_its_own(finished)?

@@ -108,18 +108,21 @@ impl Held {
     }
 
     /// Writes down that the file is visible, and where a finish waits for the disk, that no power
-    /// loss can take it.
+    /// loss can take it: its bytes, its name, and that it was to have this name are there already.
+    ///
+    /// Where digests prove whose file lies under that name, the fact itself need not be on the
+    /// disk: after a power loss the merge is found to have happened.
     pub fn commit_finished(
         &mut self,
         length: Length,
         composite: Option<Sha256Digest>,
     ) -> Result<(), HoldError> {
         let finished = Fact::Finished { length, composite };
-        match self.durability().of_finish() {
-            Flush::Lazy => self.commit([finished], Flush::Lazy),
-            Flush::Durable => {
-                self.commit([finished, Fact::Verified { epoch: PROVEN }], Flush::Durable)
-            }
+        let proven = Fact::Verified { epoch: PROVEN };
+        match (self.durability().of_finish(), composite) {
+            (Flush::Lazy, _) => self.commit([finished], Flush::Lazy),
+            (Flush::Durable, Some(_)) => self.commit([finished, proven], Flush::Lazy),
+            (Flush::Durable, None) => self.commit([finished, proven], Flush::Durable),
         }
     }
 
@@ -179,7 +182,12 @@ impl Held {
             // Only the publishing rename takes the part away, so the file of that name is this
             // upload's.
             (Some(size), Some(length)) if !unpublished && trusted && size == length.get() => {
-                self.storage().sync_finished(self.durability().of_finish())?;
+                let flush = self.durability().of_finish();
+                if flush == Flush::Durable {
+                    // Whoever published it may have promised less.
+                    self.storage().open_finished(&name)?.sync()?;
+                }
+                self.storage().sync_finished(flush)?;
                 self.commit_finished(length, composite)?;
                 Ok(self.storage().remove_upload(self.id())?)
             }

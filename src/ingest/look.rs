@@ -165,9 +165,11 @@ impl Ingest {
         Ok(())
     }
 
-    /// Is this a finished file that a power loss may have taken bytes of?
+    /// Is this a finished file that a power loss may have taken bytes of, or one of which it took
+    /// that it is finished?
     pub(super) fn is_unproven(&self, record: &Record) -> bool {
-        record.finished().is_some() && record.epoch() < self.holds.options().epoch
+        let named = record.finished().is_some() || record.merging().is_some();
+        named && record.epoch() < self.holds.options().epoch
     }
 
     fn look(&self, id: UploadId) -> Result<View, IngestError> {

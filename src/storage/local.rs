@@ -22,7 +22,7 @@ use self::file::{LocalFile, LocalStaged};
 pub use self::reader::{FoundPart, LocalReader, Place};
 use super::{Blob, Published, Staged, Storage, StoredPart, StoredUpload};
 use crate::{
-    durable::{self, Flush},
+    durable::{self, Flush, SharedFolder},
     upload::{FinalName, PartId, Timestamp, UploadId},
 };
 
@@ -38,6 +38,8 @@ pub struct LocalStorage {
     folders_made: AtomicU64,
     /// How many of them are on the disk.
     folders_synced: AtomicU64,
+    upload_names: SharedFolder,
+    file_names: SharedFolder,
 }
 
 impl LocalStorage {
@@ -50,7 +52,9 @@ impl LocalStorage {
         }
         durable::sync_folder(data_dir)?;
         let (folders_made, folders_synced) = (AtomicU64::new(1), AtomicU64::new(0));
-        Ok(Self { uploads, files, staging, folders_made, folders_synced })
+        let [upload_names, file_names] =
+            [&uploads, &files].map(|folder| SharedFolder::new(folder.clone()));
+        Ok(Self { uploads, files, staging, folders_made, folders_synced, upload_names, file_names })
     }
 
     fn folder(&self, id: &UploadId) -> PathBuf {
@@ -114,7 +118,7 @@ impl LocalStorage {
         durable::sync_folder(&self.folder(id))?;
         let made = self.folders_made.load(Ordering::Acquire);
         if self.folders_synced.load(Ordering::Acquire) < made {
-            durable::sync_folder(&self.uploads)?;
+            self.upload_names.sync()?;
             self.folders_synced.fetch_max(made, Ordering::AcqRel);
         }
         Ok(())
@@ -233,22 +237,14 @@ impl Storage for LocalStorage {
         if !fs::symlink_metadata(&from)?.is_file() {
             return Err(ErrorKind::InvalidInput.into());
         }
-        if flush == Flush::Durable {
-            LocalFile::open_to_read(&from)?.sync()?;
-        }
         match durable::publish(&from, &self.finished(name)) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 return Ok(Published::NameTaken);
             }
             done => done?,
         }
-        if flush == Flush::Durable {
-            durable::sync_folder(&self.files)?;
-            match part {
-                PartId::WHOLE => durable::sync_folder(&self.uploads)?,
-                _ => durable::sync_folder(&self.folder(id))?,
-            }
-        }
+        // The same rename took the part's name away.
+        self.sync_finished(flush)?;
         Ok(Published::Done)
     }
 
@@ -259,7 +255,7 @@ impl Storage for LocalStorage {
     fn sync_finished(&self, flush: Flush) -> io::Result<()> {
         match flush {
             Flush::Lazy => Ok(()),
-            Flush::Durable => durable::sync_folder(&self.files),
+            Flush::Durable => self.file_names.sync(),
         }
     }
 

@@ -148,7 +148,8 @@ pub trait Storage: Debug + Send + Sync + 'static {
     fn sync_parts(&self, id: &UploadId, flush: Flush) -> io::Result<()>;
 
     /// Makes a part the finished file `name`, atomically, never replacing one. With
-    /// [`Flush::Durable`] bytes and name are on the disk when the call returns.
+    /// [`Flush::Durable`] the name is on the disk when the call returns; its bytes are brought
+    /// there before, by [`Blob::sync`].
     fn publish(
         &self,
         id: &UploadId,

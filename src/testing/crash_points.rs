@@ -348,9 +348,7 @@ impl Aftermath<'_> {
                 Told::Chunk { id, index, .. } => self.chunk_holds(id, *index).await?,
                 Told::Finished { id } => {
                     let view = self.look(id).await?.ok_or("a finished upload is lost")?;
-                    // A finish that is not written down yet is done by whoever asks.
-                    let done = view.record.finished().is_some() || self.head(id).await.is_ok();
-                    ensure(done, "a finished upload is unfinished")?;
+                    ensure(view.record.finished().is_some(), "a finished upload is unfinished")?;
                 }
             }
         }

@@ -7,6 +7,7 @@ mod script;
 mod second_lives;
 mod state;
 mod trace;
+mod unwritten_finish;
 
 use std::{
     path::{Path, PathBuf},

@@ -13,6 +13,7 @@ mod creation;
 mod folder;
 mod header;
 mod ledger;
+mod names;
 mod reader;
 mod replay;
 mod secret;
@@ -31,6 +32,7 @@ use self::{
     contents::Contents,
     header::Beginning,
     ledger::{CommitError, Disk, Ledger},
+    names::Names,
 };
 use super::{Listed, Shard, State, StateError, Versioned};
 use crate::{
@@ -52,8 +54,7 @@ pub struct LocalState {
     cache: Cache,
     contents: Contents,
     disk: Disk,
-    /// Folders of shards whose own names are known to be on the disk.
-    rooted: Mutex<HashSet<String>>,
+    names: Names,
     /// Ledgers of which a flush failed: they are written anew before the next one, since a flush
     /// alone would report success for pages that the kernel gave up.
     unsynced: Mutex<HashSet<UploadId>>,
@@ -74,7 +75,7 @@ impl LocalState {
             cache: Cache::new(),
             contents: Contents::below(root),
             disk: Disk::REAL,
-            rooted: Mutex::default(),
+            names: Names::below(root),
             unsynced: Mutex::default(),
         })
     }
@@ -130,24 +131,10 @@ impl LocalState {
     fn settle(&self, id: &UploadId, ledger: &Ledger) -> io::Result<()> {
         ledger.sync(&self.disk)?;
         if !ledger.is_named() {
-            self.settle_name(id)?;
+            self.names.sync(id)?;
             ledger.named.store(true, Ordering::Release);
         }
         Ok(())
-    }
-
-    fn settle_name(&self, id: &UploadId) -> io::Result<()> {
-        let shard = id.shard();
-        durable::sync_folder(&self.root.join(shard))?;
-        if !self.rooted().contains(shard) {
-            durable::sync_folder(&self.root)?;
-            self.rooted().insert(shard.to_owned());
-        }
-        Ok(())
-    }
-
-    fn rooted(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.rooted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unsynced(&self) -> MutexGuard<'_, HashSet<UploadId>> {

@@ -161,15 +161,11 @@ impl Storage for TraceStorage {
         flush: Flush,
     ) -> io::Result<Published> {
         let file = self.part(id, part);
-        if flush == Flush::Durable {
-            self.trace.add(Step::SyncFile { file });
-        }
         let published = self.inner.publish(id, part, name, flush)?;
         if published == Published::Done {
             self.names.lock().unwrap().finished.insert(name.clone(), file);
             self.trace.add(Step::Publish { file, id: id.clone(), part, name: name.clone() });
             self.sync_finished(flush)?;
-            self.flush_folder(id, flush);
         }
         Ok(published)
     }
