@@ -275,12 +275,11 @@ impl Held {
             return Ok(());
         }
         let (storage, id) = (self.storage(), self.id());
-        let (blob, excess) = match open_for_append(storage, id, tail.part)? {
-            Some(blob) => (blob, Excess::Possible),
-            None => {
-                let flush = self.durability().of_answer();
-                (storage.create_part(id, tail.part, flush)?, Excess::None)
-            }
+        let (blob, excess) = if let Some(blob) = open_for_append(storage, id, tail.part)? {
+            (blob, Excess::Possible)
+        } else {
+            let flush = self.durability().of_answer();
+            (storage.create_part(id, tail.part, flush)?, Excess::None)
         };
         let hasher = match hashing {
             Hashing::Sha256 => Some(hash_range(&*blob, tail.base, tail.length)?),

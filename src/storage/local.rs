@@ -290,20 +290,20 @@ impl Storage for LocalStorage {
     }
 
     fn uploads(&self) -> io::Result<Vec<StoredUpload>> {
-        let mut changes: BTreeMap<UploadId, Timestamp> = BTreeMap::new();
+        let mut found: BTreeMap<UploadId, Timestamp> = BTreeMap::new();
         for entry in fs::read_dir(&self.uploads)? {
             let entry = entry?;
             let name = entry.file_name();
             let Some((id, form)) = name.to_str().and_then(upload_of) else { continue };
-            if let Some(metadata) = unless_gone(entry.metadata())?.filter(|found| form.fits(found))
+            if let Some(metadata) = unless_gone(entry.metadata())?.filter(|about| form.fits(about))
             {
                 let changed = Timestamp::from(metadata.modified()?);
-                let last = changes.entry(id).or_insert(changed);
+                let last = found.entry(id).or_insert(changed);
                 *last = changed.max(*last);
             }
         }
         let stored = |(id, changed)| StoredUpload { id, changed };
-        Ok(changes.into_iter().map(stored).collect())
+        Ok(found.into_iter().map(stored).collect())
     }
 
     fn sweep_staging(&self, before: Timestamp) -> io::Result<usize> {
