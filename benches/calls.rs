@@ -77,7 +77,7 @@ const UPLOADS: usize = 60;
 
 #[test]
 fn an_upload_with_its_creation() {
-    compare("none", UPLOADS, stated(49.0, 3.0), |server, conn| {
+    compare("none", UPLOADS, stated(48.0, 3.0), |server, conn| {
         let request = server.create_with(&format!("Upload-Length: {KIB}\r\n"), &PIECE[..KIB]);
         for _ in 0..UPLOADS {
             created(conn.ask(&request));
@@ -87,17 +87,17 @@ fn an_upload_with_its_creation() {
 
 #[test]
 fn an_upload_in_two_steps() {
-    compare("none", UPLOADS, stated(56.0, 6.0), two_steps);
+    compare("none", UPLOADS, stated(55.0, 6.0), two_steps);
 }
 
 #[test]
 fn an_upload_in_two_steps_that_is_durable_once_it_is_finished() {
-    compare("complete", UPLOADS, stated(77.8, 6.0), two_steps);
+    compare("complete", UPLOADS, stated(76.8, 6.0), two_steps);
 }
 
 #[test]
 fn an_upload_in_two_steps_of_which_every_answer_is_durable() {
-    compare("ack", UPLOADS, stated(89.5, 6.0), two_steps);
+    compare("ack", UPLOADS, stated(88.5, 6.0), two_steps);
 }
 
 fn two_steps(server: &Server, conn: &mut Conn) {
@@ -109,7 +109,7 @@ fn two_steps(server: &Server, conn: &mut Conn) {
 
 #[test]
 fn a_patch_of_64_kib() {
-    compare("none", 100, stated(11.3, 5.0), |server, conn| {
+    compare("none", 100, stated(10.4, 5.0), |server, conn| {
         let url = server.upload(conn, 64 * GIB);
         server.send_on(conn, &url, 0..100 * 64 * KIB, 64 * KIB);
     });

@@ -1,6 +1,6 @@
 //! Appending: the road of offset clients.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::{
     End, Ingest, IngestError, RESERVE_FROM, Source,
@@ -18,6 +18,9 @@ use crate::{
         Stamped, Timestamp, UploadId,
     },
 };
+
+/// Bytes of a part that are sent on their way to the disk together.
+const STRETCH: u64 = 1024 * 1024;
 
 /// A request to append.
 #[derive(Debug, Clone)]
@@ -260,7 +263,9 @@ impl Appender {
             return Err(error.into());
         }
         self.check.update(now);
-        tail.blob()?.write_back(from..from.saturating_add(count));
+        if let Some(stretch) = stretch_behind(from, from.saturating_add(count)) {
+            tail.blob()?.write_back(stretch);
+        }
         self.at = self.at.advance(count).map_err(law)?;
         self.announced = self.announced.map(|left| left.saturating_sub(count));
         if self.at == end {
@@ -326,6 +331,29 @@ impl Appender {
     }
 }
 
+/// What a write from `from` to `to` completes of a part, to be sent on its way to the disk; `None`
+/// where it does not reach the end of a stretch. Sent by themselves, small pieces are waited for:
+/// by the next one in the same block, and by the rename of a file that is whole.
+fn stretch_behind(from: u64, to: u64) -> Option<Range<u64>> {
+    let begun = from.checked_div(STRETCH)?;
+    (begun < to.checked_div(STRETCH)?).then(|| begun.saturating_mul(STRETCH)..to)
+}
+
 fn law(error: crate::upload::OutOfRange) -> HoldError {
     HoldError::Law(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_pieces_go_to_the_disk_together() {
+        let end = STRETCH;
+        assert_eq!(stretch_behind(0, end - 1), None);
+        assert_eq!(stretch_behind(0, end), Some(0..end));
+        assert_eq!(stretch_behind(end - 1, end + 5), Some(0..end + 5));
+        assert_eq!(stretch_behind(end, end + 5), None);
+        assert_eq!(stretch_behind(end + 5, 3 * end), Some(end..3 * end));
+    }
 }
