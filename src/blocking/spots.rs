@@ -42,7 +42,7 @@ thread_local! {
 /// Spots that some threads share.
 #[derive(Debug)]
 pub struct Spots {
-    spots: Box<[AtomicU64]>,
+    places: Box<[AtomicU64]>,
     /// Looks of the watch so far, and one.
     looks: AtomicU64,
     /// The look from which on spots may be taken.
@@ -68,7 +68,7 @@ impl Spots {
     /// So many, none of which is taken before [`Spots::watch`].
     pub fn new(count: usize) -> Arc<Self> {
         Arc::new(Self {
-            spots: (0..count).map(|_| AtomicU64::new(FREE)).collect(),
+            places: (0..count).map(|_| AtomicU64::new(FREE)).collect(),
             looks: AtomicU64::new(1),
             open_from: AtomicU64::new(u64::MAX),
             used: AtomicBool::new(false),
@@ -100,7 +100,7 @@ impl Spots {
         let take = |spot: &&AtomicU64| {
             spot.compare_exchange(FREE, look, Ordering::SeqCst, Ordering::Relaxed).is_ok()
         };
-        let taken = Taken(self.spots.iter().find(take)?);
+        let taken = Taken(self.places.iter().find(take)?);
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
         }
@@ -138,13 +138,13 @@ impl Spots {
 
     /// The look at which the oldest work on a spot began.
     fn oldest(&self) -> Option<u64> {
-        let taken = self.spots.iter().map(|spot| spot.load(Ordering::Acquire));
+        let taken = self.places.iter().map(|spot| spot.load(Ordering::Acquire));
         taken.filter(|since| *since != FREE).min()
     }
 
     fn sleep(&self) {
         self.asleep.store(true, Ordering::SeqCst);
-        if self.spots.iter().all(|spot| spot.load(Ordering::SeqCst) == FREE) {
+        if self.places.iter().all(|spot| spot.load(Ordering::SeqCst) == FREE) {
             thread::park();
         }
         self.asleep.store(false, Ordering::SeqCst);
