@@ -2,11 +2,9 @@
 
 use std::io;
 
-use sha2::{Digest, Sha256};
-
 use crate::{
     storage::{Blob, Storage},
-    upload::{ChunkIndex, PartId, Record, Sha256Digest, UploadId},
+    upload::{ChunkIndex, PartId, Record, RunningSha256, Sha256Digest, UploadId},
 };
 
 /// Bytes read at once where a tail has to be hashed again.
@@ -30,7 +28,7 @@ pub struct Tail {
 struct OpenTail {
     blob: Box<dyn Blob>,
     /// Over the tail's bytes; absent where no digests are taken.
-    hasher: Option<Sha256>,
+    hasher: Option<RunningSha256>,
 }
 
 impl Tail {
@@ -65,7 +63,7 @@ impl Tail {
 
     /// Opens the part, if it is not open, and brings the hash up to the tail's length. `create` is
     /// for a part that does not exist yet.
-    pub(super) fn attach(&mut self, blob: Box<dyn Blob>, hasher: Option<Sha256>) {
+    pub(super) fn attach(&mut self, blob: Box<dyn Blob>, hasher: Option<RunningSha256>) {
         self.open = Some(OpenTail { blob, hasher });
     }
 
@@ -78,16 +76,27 @@ impl Tail {
         self.open.as_ref().map(|open| &*open.blob).ok_or_else(not_open)
     }
 
-    /// Adds bytes behind the tail: hashed and written in one step, while they are in the cache.
+    /// Writes bytes behind the tail. Its hash does not know of them: who calls this adds them to
+    /// [`Tail::hasher`] before anybody asks for the digest.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let at = self.base.saturating_add(self.length);
-        let open = self.open.as_mut().ok_or_else(not_open)?;
-        open.blob.write_at(bytes, at)?;
-        if let Some(hasher) = &mut open.hasher {
-            hasher.update(bytes);
-        }
+        self.blob()?.write_at(bytes, at)?;
         self.length = self.length.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         Ok(())
+    }
+
+    /// The running hash, and the part whose bytes it is over; absent where no digests are taken.
+    pub fn hasher(&mut self) -> Option<(&mut RunningSha256, &dyn Blob)> {
+        let open = self.open.as_mut()?;
+        Some((open.hasher.as_mut()?, &*open.blob))
+    }
+
+    /// Counts bytes behind an empty tail that were written and hashed before it came here.
+    pub fn catch_up(&mut self, length: u64, running: RunningSha256) {
+        if let Some((hasher, _)) = self.hasher() {
+            *hasher = running;
+        }
+        self.length = length;
     }
 
     /// The digest of the bytes so far; absent where none are taken.
@@ -101,7 +110,7 @@ impl Tail {
         self.base = base;
         self.length = 0;
         if let Some(OpenTail { hasher: Some(hasher), .. }) = &mut self.open {
-            *hasher = Sha256::new();
+            *hasher = RunningSha256::new();
         }
     }
 }
@@ -118,8 +127,8 @@ pub(super) fn free_part(record: &Record, chunk: ChunkIndex) -> PartId {
 }
 
 /// Hashes `length` bytes of a blob from `at` on.
-pub fn hash_range(blob: &dyn Blob, at: u64, length: u64) -> io::Result<Sha256> {
-    let mut hasher = Sha256::new();
+pub fn hash_range(blob: &dyn Blob, at: u64, length: u64) -> io::Result<RunningSha256> {
+    let mut hasher = RunningSha256::new();
     copy_range(blob, at, length, |bytes, _| {
         hasher.update(bytes);
         Ok(())
