@@ -134,14 +134,13 @@ impl Abreast {
         let mut left = usize::try_from(self.waiting).unwrap_or(usize::MAX).min(most);
         let mut buffer = vec![0; if self.memory.is_some() { 0 } else { left.min(READ) }];
         while left > 0 {
-            let step = match &mut self.memory {
-                Some(memory) => memory.take(left, &mut hand_on),
-                None => {
-                    let bytes = buffer.get_mut(..left.min(READ)).unwrap_or_default();
-                    part.read_at(bytes, self.from)?;
-                    hand_on(bytes);
-                    bytes.len()
-                }
+            let step = if let Some(memory) = &mut self.memory {
+                memory.take(left, &mut hand_on)
+            } else {
+                let bytes = buffer.get_mut(..left.min(READ)).unwrap_or_default();
+                part.read_at(bytes, self.from)?;
+                hand_on(bytes);
+                bytes.len()
             };
             let count = u64::try_from(step).unwrap_or_default();
             self.from = self.from.saturating_add(count);

@@ -232,9 +232,8 @@ impl<'a, S: Sink> Line<'a, S> {
         let threads_short = self.transfers.writers.available_permits() == 0;
         match (&self.filling, &self.worker) {
             (Some(_), _) if threads_short || self.transfers.pool.is_short() => Some(Duration::ZERO),
-            (Some(_), _) => Some(FLUSH_AFTER),
             (None, Worker::Running { .. }) if threads_short => Some(Duration::ZERO),
-            (None, Worker::Running { at_rest: false, .. }) => Some(FLUSH_AFTER),
+            (Some(_), _) | (None, Worker::Running { at_rest: false, .. }) => Some(FLUSH_AFTER),
             (None, Worker::Running { .. }) => Some(REST_AFTER),
             (None, _) => None,
         }

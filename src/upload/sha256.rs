@@ -164,9 +164,12 @@ fn compress_both(left: (&mut [u32; 8], &[Block]), right: (&mut [u32; 8], &[Block
 }
 
 /// The portable way, and what the lanes are compared with.
-fn compress_in_turn(left: (&mut [u32; 8], &[Block]), right: (&mut [u32; 8], &[Block])) {
-    compress256(left.0, left.1);
-    compress256(right.0, right.1);
+fn compress_in_turn(
+    (left, first): (&mut [u32; 8], &[Block]),
+    (right, second): (&mut [u32; 8], &[Block]),
+) {
+    compress256(left, first);
+    compress256(right, second);
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ impl Lanes {
     }
 
     /// Takes in as many blocks of one message as of the other; what one has more is left.
+    #[allow(clippy::unused_self, reason = "it is the proof that the instructions are there")]
     pub(super) fn compress(
         self,
         left: (&mut [u32; 8], &[Block]),
