@@ -4,7 +4,7 @@
 
 /// Between threads, for moments.
 pub(crate) mod threads {
-    pub(crate) use std::sync::{Mutex, MutexGuard};
+    pub(crate) use std::sync::{Mutex, MutexGuard, mpsc};
 }
 
 /// Between threads, for counts.

@@ -4,6 +4,7 @@
 //! proves the lock (invariant I5), and that ledger and parts were compared since the last process
 //! died. Readers that only look use [`Holds::look`] and take nothing.
 
+mod ahead;
 mod attend;
 mod bracket;
 mod contents;

@@ -1,12 +1,10 @@
 //! Where the next appended byte goes.
 
-use std::io;
-
-use sha2::{Digest, Sha256};
+use std::{io, ops::Range};
 
 use crate::{
     storage::{Blob, Storage},
-    upload::{ChunkIndex, PartId, Record, Sha256Digest, UploadId},
+    upload::{ChunkIndex, PartId, Record, RunningSha256, Sha256Digest, UploadId},
 };
 
 /// Bytes read at once where a tail has to be hashed again.
@@ -34,18 +32,18 @@ pub struct Tail {
 struct OpenTail {
     blob: Box<dyn Blob>,
     /// Over the tail's bytes; absent where no digests are taken.
-    hasher: Option<Sha256>,
+    hasher: Option<RunningSha256>,
     /// From where on in the part bytes were written that nobody handed to the disk.
     unhanded: u64,
     excess: Excess,
 }
 
-/// May the part have disk space behind its end?
+/// May the part have anything behind the tail's end?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Excess {
-    /// It was reserved, perhaps by an earlier process.
+    /// Space was reserved or bytes were written there, perhaps by an earlier process.
     Possible,
-    /// Nobody reserved any since the part was cut or made.
+    /// Nobody did since the part was cut or made.
     None,
 }
 
@@ -81,28 +79,38 @@ impl Tail {
 
     /// Opens the part, if it is not open, and brings the hash up to the tail's length. `create` is
     /// for a part that does not exist yet.
-    pub(super) fn attach(&mut self, blob: Box<dyn Blob>, hasher: Option<Sha256>, excess: Excess) {
+    pub(super) fn attach(
+        &mut self,
+        blob: Box<dyn Blob>,
+        hasher: Option<RunningSha256>,
+        excess: Excess,
+    ) {
         let unhanded = self.end();
         self.open = Some(OpenTail { blob, hasher, unhanded, excess });
     }
 
     /// The end of its bytes in the part.
-    const fn end(&self) -> u64 {
+    pub const fn end(&self) -> u64 {
         self.base.saturating_add(self.length)
     }
 
-    /// Asks for disk space for as many bytes behind the tail.
-    pub fn reserve(&mut self, ahead: u64) -> io::Result<()> {
-        let end = self.end();
+    /// Asks for disk space behind the tail.
+    pub fn reserve(&mut self, range: Range<u64>) -> io::Result<()> {
         let open = self.open.as_mut().ok_or_else(not_open)?;
         open.excess = Excess::Possible;
-        open.blob.reserve(end..end.saturating_add(ahead));
+        open.blob.reserve(range);
         Ok(())
     }
 
-    /// Starts writing to the disk what was written to the part, once that is enough.
-    pub fn write_back(&mut self) -> io::Result<()> {
-        let end = self.end();
+    /// Writes bytes further behind the tail, which they are no part of yet.
+    pub(super) fn write_ahead(&mut self, bytes: &[u8], at: u64) -> io::Result<()> {
+        let open = self.open.as_mut().ok_or_else(not_open)?;
+        open.excess = Excess::Possible;
+        open.blob.write_at(bytes, at)
+    }
+
+    /// Starts writing to the disk what was written to the part, up to `end`, once that is enough.
+    pub(super) fn write_back(&mut self, end: u64) -> io::Result<()> {
         let open = self.open.as_mut().ok_or_else(not_open)?;
         if end.saturating_sub(open.unhanded) >= WRITE_BACK {
             open.blob.write_back(open.unhanded..end);
@@ -131,16 +139,26 @@ impl Tail {
         self.open.as_ref().map(|open| &*open.blob).ok_or_else(not_open)
     }
 
-    /// Adds bytes behind the tail: hashed and written in one step, while they are in the cache.
+    /// Writes bytes behind the tail. Its hash does not know of them: who calls this adds them to
+    /// [`Tail::hasher`] before anybody asks for the digest.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let at = self.base.saturating_add(self.length);
-        let open = self.open.as_mut().ok_or_else(not_open)?;
-        open.blob.write_at(bytes, at)?;
-        if let Some(hasher) = &mut open.hasher {
-            hasher.update(bytes);
-        }
+        self.blob()?.write_at(bytes, self.end())?;
         self.length = self.length.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         Ok(())
+    }
+
+    /// The running hash, and the part whose bytes it is over; absent where no digests are taken.
+    pub fn hasher(&mut self) -> Option<(&mut RunningSha256, &dyn Blob)> {
+        let open = self.open.as_mut()?;
+        Some((open.hasher.as_mut()?, &*open.blob))
+    }
+
+    /// Counts bytes behind an empty tail that were written and hashed before it came here.
+    pub fn catch_up(&mut self, length: u64, running: RunningSha256) {
+        if let Some((hasher, _)) = self.hasher() {
+            *hasher = running;
+        }
+        self.length = length;
     }
 
     /// The digest of the bytes so far; absent where none are taken.
@@ -154,7 +172,7 @@ impl Tail {
         self.base = base;
         self.length = 0;
         if let Some(OpenTail { hasher: Some(hasher), .. }) = &mut self.open {
-            *hasher = Sha256::new();
+            *hasher = RunningSha256::new();
         }
     }
 }
@@ -172,8 +190,8 @@ pub(super) fn free_part(record: &Record, chunk: ChunkIndex) -> PartId {
 }
 
 /// Hashes `length` bytes of a blob from `at` on.
-pub fn hash_range(blob: &dyn Blob, at: u64, length: u64) -> io::Result<Sha256> {
-    let mut hasher = Sha256::new();
+pub fn hash_range(blob: &dyn Blob, at: u64, length: u64) -> io::Result<RunningSha256> {
+    let mut hasher = RunningSha256::new();
     copy_range(blob, at, length, |bytes, _| {
         hasher.update(bytes);
         Ok(())

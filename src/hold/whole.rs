@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeSet, io};
 
-use sha2::{Digest, Sha256};
-
 use super::{
     Hashing, Held, HoldError,
     held::Certainty,
@@ -11,7 +9,7 @@ use super::{
 };
 use crate::{
     storage::Staged,
-    upload::{ChunkIndex, Fact, PartId, Sha256Digest},
+    upload::{ChunkIndex, Fact, PartId, RunningSha256, Sha256Digest},
 };
 
 /// A chunk as it lies in a file that has all of them: which, its bytes, its SHA-256.
@@ -31,7 +29,7 @@ impl Held {
             created => created?,
         };
         let hasher = match hashing {
-            Hashing::Sha256 => Some(Sha256::new()),
+            Hashing::Sha256 => Some(RunningSha256::new()),
             Hashing::Off => None,
         };
         let mut tail = Tail::new(ChunkIndex::ZERO, part, 0, 0);

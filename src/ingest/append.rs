@@ -1,21 +1,25 @@
 //! Appending: the road of offset clients.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
+
+use bytes::{Buf, Bytes};
 
 use super::{
     End, Ingest, IngestError, RESERVE_FROM, Source,
+    abreast::{Abreast, Keeping},
     check::{Bracket, Check, Verdict},
+    pairs::Pairs,
     pump::{self, SMALL, Sink},
 };
 use crate::{
     blocking::{self, Span},
-    durable::Durability,
+    durable::{Durability, Flush},
     hold::{Hashing, Held, HoldError},
     lock::Manner,
     merger::Merger,
     upload::{
-        Checksum, ChecksumDemand, Fact, Finished, LawError, Length, NotAChecksum, Offset, PartId,
-        Record, Stamped, Timestamp, UploadId,
+        Checksum, ChecksumDemand, ChunkIndex, Fact, Finished, LawError, Layout, Length,
+        NotAChecksum, Offset, OutOfRange, PartId, Record, Stamped, Timestamp, UploadId,
     },
 };
 
@@ -153,7 +157,20 @@ impl Ingest {
         let announced = source.announced();
         let hashing = self.options.hashing;
         let known = before.layout().length();
-        let sink = Appender { held, before, begin, at: begin, announced, hashing, check };
+        let (pairs, keeping) = (self.pairs.clone(), self.keeping.clone());
+        let (at, abreast) = (begin, None);
+        let sink = Appender {
+            held,
+            before,
+            begin,
+            at,
+            announced,
+            hashing,
+            check,
+            pairs,
+            keeping,
+            abreast,
+        };
         let (sink, pumped) = pump::pump(&self.transfers, source, (sink, room), leave).await;
         let (merger, trailing) = (self.merger.clone(), source.checksum());
         let (id, partial) = {
@@ -201,6 +218,11 @@ struct Appender {
     announced: Option<u64>,
     hashing: Hashing,
     check: Check,
+    pairs: Arc<Pairs>,
+    /// Where two messages are taken in sooner than one after the other.
+    keeping: Option<Arc<Keeping>>,
+    /// The tail's hash is behind its bytes while this is there.
+    abreast: Option<Abreast>,
 }
 
 impl Sink for Appender {
@@ -211,16 +233,23 @@ impl Sink for Appender {
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), HoldError> {
+    fn write(&mut self, bytes: Bytes) -> Result<(), HoldError> {
         if self.check.bracket() == Bracket::Needed {
             self.held.begin_pending()?;
         }
         let mut rest = bytes;
         while !rest.is_empty() {
-            let taken = self.write_into_chunk(rest)?;
-            rest = rest.get(taken..).unwrap_or_default();
+            let taken = match self.abreast.as_ref().and_then(Abreast::second) {
+                Some(second) => self.write_ahead(&rest, second.written)?,
+                None => self.write_into_chunk(&rest)?,
+            };
+            rest.advance(taken);
         }
         Ok(())
+    }
+
+    fn rest(&mut self) -> Result<(), HoldError> {
+        self.end_abreast()
     }
 
     /// Chunks are flushed under [`Durability::Ack`] as they are sealed, and bytes may have to be
@@ -248,21 +277,21 @@ impl Appender {
     }
 
     /// Writes up to the end of the chunk; says how many bytes it took.
-    fn write_into_chunk(&mut self, bytes: &[u8]) -> Result<usize, HoldError> {
+    fn write_into_chunk(&mut self, bytes: &Bytes) -> Result<usize, HoldError> {
         let layout = *self.held.record().layout();
         let chunk = layout.chunk_at(self.at).map_err(law)?;
         let end = layout.end(chunk).map_err(law)?;
         let room = end.since(self.at).unwrap_or(0);
         let taken = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
-        let now = bytes.get(..taken).unwrap_or_default();
-        let count = u64::try_from(now.len()).unwrap_or(u64::MAX);
+        let now = bytes.slice(..taken);
         let ahead = self.announced.unwrap_or(0).min(room);
         let tail = self.held.open_tail(chunk, self.hashing)?;
         let whole = tail.part == PartId::WHOLE;
-        if tail.length == 0 && ahead >= RESERVE_FROM {
-            tail.reserve(ahead)?;
+        let (from, begins) = (tail.end(), tail.length == 0);
+        if begins && ahead >= RESERVE_FROM {
+            tail.reserve(from..from.saturating_add(ahead))?;
         }
-        if let Err(error) = tail.write(now) {
+        if let Err(error) = tail.write(&now) {
             self.held.cut_tail();
             if whole {
                 // What an earlier write brought went, too.
@@ -270,14 +299,110 @@ impl Appender {
             }
             return Err(error.into());
         }
-        self.check.update(now);
-        tail.write_back()?;
-        self.at = self.at.advance(count).map_err(law)?;
-        self.announced = self.announced.map(|left| left.saturating_sub(count));
-        if self.at == end {
-            self.held.seal_tail()?;
+        self.written(&now, from)?;
+        if begins {
+            self.abreast = self.begin_abreast((&layout, chunk), from);
+        }
+        self.hash(now);
+        match &mut self.abreast {
+            Some(abreast) if self.at == end => abreast.begin_second(),
+            None if self.at == end => self.held.seal_tail()?,
+            _ => {}
         }
         Ok(taken)
+    }
+
+    /// Counts bytes that were written at `from` in the tail's part.
+    fn written(&mut self, bytes: &[u8], from: u64) -> Result<(), HoldError> {
+        self.check.update(bytes);
+        let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if self.held.durability().of_finish() == Flush::Durable {
+            self.held.write_back(from.saturating_add(count))?;
+        }
+        self.at = self.at.advance(count).map_err(law)?;
+        self.announced = self.announced.map(|left| left.saturating_sub(count));
+        Ok(())
+    }
+
+    /// Adds bytes to the tail's hash, now or later.
+    fn hash(&mut self, bytes: Bytes) {
+        if let Some(abreast) = &mut self.abreast {
+            return abreast.keep(bytes);
+        }
+        if let Some((running, _)) = self.held.running_hash() {
+            self.pairs.hash(running, bytes);
+        }
+    }
+
+    /// Two whole chunks are to come, of an upload that nobody else sees: the first one can wait for
+    /// the second. `first` has begun `from` there; its first bytes are counted.
+    fn begin_abreast(&self, (layout, first): (&Layout, ChunkIndex), from: u64) -> Option<Abreast> {
+        let lengths = [Ok(first), first.next()].map(|chunk| layout.chunk_len(chunk.ok()?).ok());
+        let [length, second] = [lengths[0]?, lengths[1]?];
+        let stored = self.held.tail_length();
+        let both = length.checked_add(second)?.checked_sub(stored)?;
+        let lazy = self.held.durability().of_answer() == Flush::Lazy;
+        let plain = lazy && self.check.bracket() == Bracket::Needless;
+        let wanted = self.hashing == Hashing::Sha256 && plain && self.announced? >= both;
+        self.held.place_behind_tail().filter(|_| wanted && second == length)?;
+        self.keeping.as_ref()?.begin(from, length)
+    }
+
+    /// Writes up to the end of the chunk behind the tail's, which has `written` bytes; says how
+    /// many bytes it took.
+    fn write_ahead(&mut self, bytes: &Bytes, written: u64) -> Result<usize, HoldError> {
+        let layout = *self.held.record().layout();
+        let end = layout.end(layout.chunk_at(self.at).map_err(law)?).map_err(law)?;
+        let room = end.since(self.at).unwrap_or(0);
+        let taken = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
+        let now = bytes.slice(..taken);
+        let from = self.held.place_behind_tail().and_then(|place| place.checked_add(written));
+        let from = from.ok_or(LawError::from(OutOfRange)).map_err(HoldError::Law)?;
+        if written == 0 && room >= RESERVE_FROM {
+            self.held.reserve_ahead(from..from.saturating_add(room))?;
+        }
+        if let Err(error) = self.held.write_ahead(&now, from) {
+            self.end_abreast()?;
+            self.held.cut_tail();
+            return Err(error);
+        }
+        self.written(&now, from)?;
+        if let (Some(abreast), Some(running)) = (&mut self.abreast, self.held.running_hash())
+            && let Err(error) = abreast.advance(running, &now)
+        {
+            return self.lose_hash(error);
+        }
+        if self.at == end {
+            self.end_abreast()?;
+        }
+        Ok(taken)
+    }
+
+    /// Bytes could not be read back. They are stored; the next holder hashes and seals them.
+    fn lose_hash<T>(&mut self, error: io::Error) -> Result<T, HoldError> {
+        self.abreast = None;
+        self.held.doubt();
+        Err(error.into())
+    }
+
+    /// Hashes what was kept, seals what is whole, and lets the tail catch up with what was written
+    /// behind it.
+    fn end_abreast(&mut self) -> Result<(), HoldError> {
+        let Some(abreast) = self.abreast.take() else { return Ok(()) };
+        let Some(running) = self.held.running_hash() else { return Ok(()) };
+        let second = match abreast.end(running) {
+            Ok(Some(second)) => second,
+            Ok(None) => return Ok(()),
+            Err(error) => return self.lose_hash(error),
+        };
+        self.held.seal_tail()?;
+        if second.written == 0 {
+            return Ok(());
+        }
+        self.held.catch_up(second.written, second.running)?;
+        let layout = self.held.record().layout();
+        let whole = layout.chunk_len(self.held.record().chunks().first_missing()).map_err(law)?;
+        if second.written == whole { self.held.seal_tail() } else { Ok(()) }
     }
 
     /// Commits what came, or takes it back; finishes the upload if it is complete.
@@ -287,6 +412,7 @@ impl Appender {
         trailing: Result<Option<Checksum>, NotAChecksum>,
         merger: &Merger,
     ) -> Result<Appended, IngestError> {
+        let pumped = self.end_abreast().and(pumped);
         let range = (self.begin, self.at);
         let verdict = self.check.judge(&self.held, range, pumped.as_ref().ok(), trailing);
         let (end, mut failure) = match pumped {
@@ -337,6 +463,6 @@ impl Appender {
     }
 }
 
-fn law(error: crate::upload::OutOfRange) -> HoldError {
+fn law(error: OutOfRange) -> HoldError {
     HoldError::Law(error.into())
 }

@@ -12,7 +12,7 @@ use super::sync::{
 
 /// Bytes of one buffer: large enough that a write costs little more than its copy, small enough
 /// that it is still in the processor's cache when it is hashed.
-const BUFFER: usize = 512 * 1024;
+pub(super) const BUFFER: usize = 512 * 1024;
 
 /// All buffers of the process.
 pub(super) struct BufferPool {
@@ -83,14 +83,16 @@ impl Buffer {
         rest
     }
 
-    /// What was copied.
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
     /// Is there no room left?
     pub(super) fn is_full(&self) -> bool {
         self.bytes.len() >= BUFFER
+    }
+}
+
+/// What was copied.
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -3,22 +3,24 @@
 
 use std::{fmt, sync::Arc};
 
-use md5::Md5;
-use sha2::{Digest, Sha256};
+use bytes::Bytes;
+use md5::{Digest, Md5};
 
 use super::{
     End, Ingest, IngestError, LayoutMismatch, RESERVE_FROM, Source,
     find::Found,
+    pairs::Pairs,
     pump::{self, Sink},
 };
 use crate::{
     blocking,
+    durable::Flush,
     hold::{Attendance, Hashing, Held, HoldError},
     lock::Manner,
     storage::{Staged, Storage},
     upload::{
         ChunkCount, ChunkIndex, ChunkKey, ChunkSize, Dialect, Layout, Length, Manifest, Phase,
-        Record, SealedChunk, Sha256Digest, UploadId,
+        Record, RunningSha256, SealedChunk, Sha256Digest, UploadId,
     },
 };
 
@@ -153,10 +155,12 @@ impl Ingest {
         let md5 = (md5 == Hashing::Sha256).then(Md5::new);
         let sink = ChunkSink {
             storage: self.holds.storage().clone(),
+            flush: self.holds.options().durability.of_finish(),
+            pairs: self.pairs.clone(),
             staged: Stage(None),
             length: 0,
             announced: source.announced().unwrap_or(0).min(limit),
-            sha256: Sha256::new(),
+            sha256: RunningSha256::new(),
             md5,
         };
         let (sink, pumped) = pump::pump(&self.transfers, source, (sink, limit), None).await;
@@ -419,30 +423,35 @@ fn hex(bytes: [u8; 16]) -> String {
 /// one, also after the merge.
 struct ChunkSink {
     storage: Arc<dyn Storage>,
+    /// Whether anybody will wait for the disk.
+    flush: Flush,
+    pairs: Arc<Pairs>,
     staged: Stage,
     length: u64,
     /// Bytes that are to come in all, as far as the client said so.
     announced: u64,
-    sha256: Sha256,
+    sha256: RunningSha256,
     md5: Option<Md5>,
 }
 
 impl Sink for ChunkSink {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), HoldError> {
+    fn write(&mut self, bytes: Bytes) -> Result<(), HoldError> {
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let (at, announced) = (self.length, self.announced);
+        let (at, announced, flush) = (self.length, self.announced, self.flush);
         let staged = self.staged()?;
         if at == 0 && announced >= RESERVE_FROM {
             // Also so that no more is taken than that: XFS reserves up to as much again behind
             // the end of a file that grows.
             staged.reserve(0..announced);
         }
-        staged.write_at(bytes, at)?;
-        staged.write_back(at..at.saturating_add(count));
-        self.sha256.update(bytes);
-        if let Some(md5) = &mut self.md5 {
-            md5.update(bytes);
+        staged.write_at(&bytes, at)?;
+        if flush == Flush::Durable {
+            staged.write_back(at..at.saturating_add(count));
         }
+        if let Some(md5) = &mut self.md5 {
+            md5.update(&bytes);
+        }
+        self.pairs.hash(&mut self.sha256, bytes);
         self.length = at.saturating_add(count);
         Ok(())
     }

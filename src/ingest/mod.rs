@@ -1,6 +1,7 @@
 //! Bytes in: create, append, put a chunk, look, cancel. Every call that changes an upload is meant
 //! to run in a task of its own, which a client that hangs up cannot cancel.
 
+mod abreast;
 mod append;
 mod begin;
 mod buffers;
@@ -13,6 +14,7 @@ mod find;
 mod instant;
 mod look;
 mod offers;
+mod pairs;
 mod pump;
 mod ready;
 mod source;
@@ -20,11 +22,15 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, num::NonZeroUsize, sync::Arc};
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    abreast::Keeping, buffers::BufferPool, offers::Offers, pairs::Pairs, pump::Transfers,
+    ready::Readiness,
+};
 pub use self::{
     append::{Append, Appended, Fate},
     begin::{NewChunked, Origin},
@@ -40,7 +46,6 @@ pub use self::{
     pump::End,
     source::{Broken, NoBytes, Source},
 };
-use self::{buffers::BufferPool, offers::Offers, pump::Transfers, ready::Readiness};
 use crate::{
     blocking,
     hold::Holds,
@@ -50,6 +55,7 @@ use crate::{
     telemetry::Meter,
     upload::{
         ChecksumAlgorithm, ChunkSize, Length, NotAChecksum, Offset, OutOfRange, Sha256Digest,
+        gains_by_two,
     },
 };
 pub use crate::{
@@ -204,6 +210,8 @@ pub struct Ingest {
     merger: Arc<Merger>,
     options: IngestOptions,
     transfers: Transfers,
+    pairs: Arc<Pairs>,
+    keeping: Option<Arc<Keeping>>,
     offers: Offers,
     readiness: Readiness,
 }
@@ -218,9 +226,11 @@ impl Ingest {
     ) -> Self {
         let pool = BufferPool::new(options.memory_budget);
         let writers = Arc::new(Semaphore::new(options.writers_max));
+        let keeping = gains_by_two().then(|| Arc::new(Keeping::new(pool.usage().1)));
         let transfers = Transfers { pool, writers, stop };
+        let pairs = Arc::new(Pairs::new(processors()));
         let (offers, readiness) = (Offers::new(offers::LIFETIME), Readiness::default());
-        Self { holds, merger, options, transfers, offers, readiness }
+        Self { holds, merger, options, transfers, pairs, keeping, offers, readiness }
     }
 
     /// Bytes of a chunk where the client does not say.
@@ -252,6 +262,14 @@ impl Ingest {
             (None, None) => OutOfRange.into(),
         }
     }
+}
+
+/// How many threads run at the same time, where two of them gain by sharing one.
+fn processors() -> usize {
+    if !gains_by_two() {
+        return usize::MAX;
+    }
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 impl fmt::Debug for Ingest {

@@ -26,6 +26,13 @@ const REST_AFTER: Duration = Duration::from_secs(1);
 /// makes four.
 const QUEUE: usize = 2;
 
+/// What goes to the thread.
+enum Parcel {
+    Bytes(Buffer),
+    /// No bytes come for now.
+    Rest,
+}
+
 /// What takes bytes, on a blocking thread.
 pub(super) trait Sink: Send + 'static {
     /// Is told, before the first write, that `bytes` are all that the body has, and at hand.
@@ -35,7 +42,12 @@ pub(super) trait Sink: Send + 'static {
     }
 
     /// Takes all of `bytes`.
-    fn write(&mut self, bytes: &[u8]) -> Result<(), HoldError>;
+    fn write(&mut self, bytes: Bytes) -> Result<(), HoldError>;
+
+    /// No more come for now: lets go of whatever it keeps of them.
+    fn rest(&mut self) -> Result<(), HoldError> {
+        Ok(())
+    }
 
     /// How long it takes [`SMALL`] bytes.
     fn span(&self) -> Span {
@@ -113,7 +125,7 @@ async fn pump_small<S: Sink>(gate: &mut Gate<'_>, mut sink: S) -> (S, Result<End
             End::Complete => sink.expect(bytes),
             _ => Ok(()),
         };
-        let written = written.and_then(|()| sink.write(&body));
+        let written = written.and_then(|()| sink.write(body));
         (sink, written.map(|()| end))
     })
     .await
@@ -237,8 +249,10 @@ struct Line<'a, S> {
 enum Worker<S> {
     Resting(S),
     Running {
-        queue: mpsc::Sender<Buffer>,
+        queue: mpsc::Sender<Parcel>,
         thread: blocking::Running<(S, Result<(), HoldError>)>,
+        /// Does it know that no bytes come for now?
+        at_rest: bool,
     },
     /// Only while it changes hands.
     Gone,
@@ -254,8 +268,8 @@ impl<'a, S: Sink> Line<'a, S> {
         let threads_short = self.transfers.writers.available_permits() == 0;
         match (&self.filling, &self.worker) {
             (Some(_), _) if threads_short || self.transfers.pool.is_short() => Some(Duration::ZERO),
-            (Some(_), _) => Some(FLUSH_AFTER),
             (None, Worker::Running { .. }) if threads_short => Some(Duration::ZERO),
+            (Some(_), _) | (None, Worker::Running { at_rest: false, .. }) => Some(FLUSH_AFTER),
             (None, Worker::Running { .. }) => Some(REST_AFTER),
             (None, _) => None,
         }
@@ -286,18 +300,31 @@ impl<'a, S: Sink> Line<'a, S> {
         Ok(None)
     }
 
-    /// Lets go of the buffer, or, if there is none, of the thread.
+    /// Lets go of the buffer, or, if there is none, of what the thread keeps, or of the thread.
     async fn rest(&mut self) -> Result<(), HoldError> {
         if self.filling.is_some() {
             return self.flush().await;
         }
-        self.stop_worker().await
+        match &mut self.worker {
+            Worker::Running { at_rest: at_rest @ false, .. } => {
+                *at_rest = true;
+                self.send(Parcel::Rest).await
+            }
+            _ => self.stop_worker().await,
+        }
     }
 
     async fn flush(&mut self) -> Result<(), HoldError> {
         let Some(buffer) = self.filling.take() else { return Ok(()) };
+        if let Worker::Running { at_rest, .. } = &mut self.worker {
+            *at_rest = false;
+        }
+        self.send(Parcel::Bytes(buffer)).await
+    }
+
+    async fn send(&mut self, parcel: Parcel) -> Result<(), HoldError> {
         let Worker::Running { queue, .. } = &self.worker else { return Ok(()) };
-        if queue.send(buffer).await.is_err() {
+        if queue.send(parcel).await.is_err() {
             // The thread ended early: it met an error.
             return self.stop_worker().await;
         }
@@ -315,16 +342,16 @@ impl<'a, S: Sink> Line<'a, S> {
         };
         let permit = permit.expect("the semaphore is never closed");
         if let Worker::Resting(sink) = std::mem::replace(&mut self.worker, Worker::Gone) {
-            let (queue, buffers) = mpsc::channel(QUEUE);
-            let thread = blocking::start(move || work(sink, buffers, permit));
-            self.worker = Worker::Running { queue, thread };
+            let (queue, parcels) = mpsc::channel(QUEUE);
+            let thread = blocking::start(move || work(sink, parcels, permit));
+            self.worker = Worker::Running { queue, thread, at_rest: false };
         }
         None
     }
 
     async fn stop_worker(&mut self) -> Result<(), HoldError> {
         match std::mem::replace(&mut self.worker, Worker::Gone) {
-            Worker::Running { queue, thread } => {
+            Worker::Running { queue, thread, .. } => {
                 drop(queue);
                 let (sink, written) = thread.end().await;
                 self.worker = Worker::Resting(sink);
@@ -350,13 +377,18 @@ impl<'a, S: Sink> Line<'a, S> {
 
 fn work<S: Sink>(
     mut sink: S,
-    mut buffers: mpsc::Receiver<Buffer>,
+    mut parcels: mpsc::Receiver<Parcel>,
     _permit: OwnedSemaphorePermit,
 ) -> (S, Result<(), HoldError>) {
-    while let Some(buffer) = buffers.blocking_recv() {
-        if let Err(error) = sink.write(buffer.bytes()) {
+    while let Some(parcel) = parcels.blocking_recv() {
+        let done = match parcel {
+            Parcel::Bytes(buffer) => sink.write(Bytes::from_owner(buffer)),
+            Parcel::Rest => sink.rest(),
+        };
+        if let Err(error) = done {
             return (sink, Err(error));
         }
     }
-    (sink, Ok(()))
+    let rested = sink.rest();
+    (sink, rested)
 }

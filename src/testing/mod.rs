@@ -56,6 +56,8 @@ pub(crate) struct Setup {
     pub(crate) contents: Contents,
     pub(crate) patience: Duration,
     pub(crate) partials: Partials,
+    /// Bytes of all buffers.
+    pub(crate) memory_budget: u64,
 }
 
 impl Default for Setup {
@@ -73,6 +75,7 @@ impl Default for Setup {
             contents: Contents::Unnoted,
             patience: Duration::from_secs(3),
             partials: Partials::Keep,
+            memory_budget: 8 << 20,
         }
     }
 }
@@ -268,7 +271,7 @@ impl House {
             chunk_size: ChunkSize::new(setup.chunk_size).unwrap(),
             max_size: setup.max_size.map(|max| Length::new(max).unwrap()),
             hashing: setup.hashing,
-            memory_budget: 8 << 20,
+            memory_budget: setup.memory_budget,
             writers_max: 8,
         };
         let ingest = Ingest::new(holds.clone(), merger.clone(), options, stop.clone());

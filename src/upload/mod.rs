@@ -15,6 +15,7 @@ mod name;
 mod part;
 mod phase;
 mod record;
+mod sha256;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -38,5 +39,6 @@ pub use name::{
 pub use part::PartId;
 pub use phase::{IllegalMove, Phase, PhaseEvent};
 pub use record::{CLOCK_ERROR, Finished, JOINED_CHUNKS_MAX, LawError, Pending, Record};
+pub use sha256::{RunningSha256, gains_by_two};
 pub use time::Timestamp;
 pub use units::{ChunkCount, ChunkIndex, ChunkSize, Length, Offset, OutOfRange};

@@ -1,5 +1,6 @@
 //! Bytes in by offset, by number and by both, as seen from outside.
 
+mod abreast;
 mod append;
 mod bracket;
 mod durability;

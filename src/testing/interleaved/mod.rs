@@ -17,6 +17,8 @@ mod blocking;
 mod buffers;
 #[path = "../../service/turns/line.rs"]
 mod line;
+#[path = "../../ingest/pairs.rs"]
+mod pairs;
 #[path = "../../ingest/pump.rs"]
 mod pump;
 #[path = "../../lock/queue.rs"]

@@ -1,7 +1,7 @@
 //! What `crate::sync` names, with a moment before each call at which others may go first.
 
 pub(super) mod threads {
-    pub(in super::super) use shuttle::sync::{Mutex, MutexGuard};
+    pub(in super::super) use shuttle::sync::{Mutex, MutexGuard, mpsc};
 }
 
 pub(super) mod atomics {

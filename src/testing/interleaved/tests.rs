@@ -25,12 +25,17 @@ use super::{
     blocking::Span,
     buffers::BufferPool,
     line::Turns,
+    pairs::Pairs,
     pump::{End, Sink, Transfers, pump},
     queue::{Locks, Manner},
     source::{Broken, Source},
     sync::tasks::Semaphore,
 };
-use crate::{hold::HoldError, state::contract::id};
+use crate::{
+    hold::HoldError,
+    state::contract::id,
+    upload::{RunningSha256, Sha256Digest},
+};
 
 /// Tries `few` orders of each kind, or as many as fit into half of the seconds of `PITON_LONG`.
 #[allow(clippy::disallowed_methods, reason = "a test's own setting")]
@@ -194,10 +199,10 @@ fn buffers_are_bounded_and_all_come_back() {
             let (pool, inside) = (pool.clone(), inside.clone());
             Box::pin(async move {
                 let Some(mut buffer) = Fleeting::perhaps(pool.take()).await else { return };
-                assert!(buffer.bytes().is_empty(), "bytes of another upload");
+                assert!(buffer.as_ref().is_empty(), "bytes of another upload");
                 assert!(buffer.fill(b"bytes").is_empty());
                 inside.stay(all).await;
-                assert_eq!(buffer.bytes(), b"bytes");
+                assert_eq!(buffer.as_ref(), b"bytes");
                 assert!(pool.usage().0 <= all);
             })
         });
@@ -289,7 +294,7 @@ impl Source for Frames {
 struct Counting(usize, Option<usize>);
 
 impl Sink for Counting {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), HoldError> {
+    fn write(&mut self, bytes: Bytes) -> Result<(), HoldError> {
         shuttle::thread::yield_now();
         if self.1.is_some_and(|bound| self.0 >= bound) {
             return Err(HoldError::Busy);
@@ -348,5 +353,29 @@ fn all_bodies_come_to_an_end_and_all_buffers_and_threads_back() {
             shuttle::thread::yield_now();
         }
         assert_eq!(locks.queues(), 0);
+    });
+}
+
+/// Whoever is taken along in another's second lane gets its own digest, and is never left there.
+// spec: STORE-98
+#[test]
+fn threads_that_hash_in_pairs_get_their_own_digests() {
+    explore(100, || {
+        let pairs = Arc::new(Pairs::new(2));
+        let threads = (0..4).map(|number| {
+            let pairs = pairs.clone();
+            shuttle::thread::spawn(move || {
+                let length = thread_rng().gen_range(1..160) * 1024 + usize::from(number);
+                let bytes = Bytes::from(vec![number; length]);
+                let mut running = RunningSha256::new();
+                for _ in 0..2 {
+                    pairs.hash(&mut running, bytes.clone());
+                }
+                let whole = [&*bytes, &*bytes].concat();
+                assert_eq!(running.finish(), Sha256Digest::of(&whole));
+            })
+        });
+        let threads: Vec<_> = threads.collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
