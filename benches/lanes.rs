@@ -33,14 +33,18 @@ fn main() {
         let in_turn = timed(|| {
             for message in [&left, &right] {
                 let mut running = Sha256::new();
-                (0..PIECES).for_each(|_| running.update(message));
+                for _ in 0..PIECES {
+                    running.update(message);
+                }
                 black_box(running.finalize());
             }
         });
         let own = timed(|| {
             for message in [&left, &right] {
                 let mut running = RunningSha256::new();
-                (0..PIECES).for_each(|_| running.update(message));
+                for _ in 0..PIECES {
+                    running.update(message);
+                }
                 black_box(running.finish());
             }
         });

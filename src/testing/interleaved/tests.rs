@@ -376,6 +376,8 @@ fn threads_that_hash_in_pairs_get_their_own_digests() {
             })
         });
         let threads: Vec<_> = threads.collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
     });
 }
