@@ -36,7 +36,9 @@ fn while_the_disk_hangs_everything_else_is_answered() {
     }
     let server = Server::with(&["--durability=none"]);
     let uploads: Vec<Upload> = (0..32).map(|_| Upload::hello(&server)).collect();
-    uploads.iter().for_each(|upload| assert_eq!(upload.offset(), 5));
+    for upload in &uploads {
+        assert_eq!(upload.offset(), 5);
+    }
     let delay = format!("flock,statx,pwrite64:delay_enter={}", HANGS.as_micros());
     let strace = Strace::attach(&server, &[delay], &[]);
     thread::scope(|scope| {
