@@ -268,8 +268,8 @@ mod tests {
 
     const SOON: Duration = Duration::from_millis(50);
 
-    const ONE: Whose = Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1)));
-    const TWO: Whose = Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)));
+    const ONE: Whose = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+    const TWO: Whose = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
 
     fn is_asked(share: &Share) -> bool {
         share.pulse.leave().is_cancelled()
