@@ -120,8 +120,9 @@ async fn sweeps(data: &Path, urls: &[String]) {
     // As if nobody had sent anything for two hours: every folder is looked at.
     grow_old(&data.join("uploads"), Duration::from_hours(2));
     let server = Program::start_on(data, &[&OPTIONS[..], &["--reap-every=2s"]].concat());
-    let mut client = Client::open(server.address).await;
     server.waits_for(&["swept"], Duration::from_mins(5));
+    // Only now: nobody may be idle for as long as that can take.
+    let mut client = Client::open(server.address).await;
     let cpu = format!("/proc/{}/stat", server.pid());
     let used = cpu_seconds(&cpu);
     let spans = looks(&mut client, urls, Duration::from_secs(10)).await;

@@ -79,15 +79,16 @@ pub(super) struct Porter {
 }
 
 impl Porter {
-    /// The same for a connection that comes from there.
-    pub(super) fn for_peer(&self, peer: IpAddr) -> Self {
-        Self { service: self.service.clone().for_peer(peer), ..self.clone() }
+    /// The same for a connection that comes from there. Boxed, since each function on its way would
+    /// have it in its future once more, as long as the connection is open.
+    pub(super) fn for_peer(&self, peer: IpAddr) -> Box<Self> {
+        Box::new(Self { service: self.service.clone().for_peer(peer), ..self.clone() })
     }
 
     /// Serves a connection until it ends; after the stop only the requests that have begun. Where
     /// its place is for an address that has fewer, it ends in the middle of what it does, as if the
     /// client had gone.
-    pub(super) async fn serve(self, stream: TcpStream, seat: Seat) {
+    pub(super) async fn serve(self: Box<Self>, stream: TcpStream, seat: Seat) {
         let pulse = seat.pulse().clone();
         tokio::select! {
             () = self.serve_at_leisure(stream, seat) => {}
@@ -97,7 +98,7 @@ impl Porter {
         }
     }
 
-    async fn serve_at_leisure(self, stream: TcpStream, seat: Seat) {
+    async fn serve_at_leisure(self: Box<Self>, stream: TcpStream, seat: Seat) {
         let greeted = tokio::select! {
             greeted = time::timeout(self.patience, self.meet(stream, seat.pulse())) => greeted,
             () = seat.asked_to_leave() => return,
@@ -187,7 +188,7 @@ async fn sniff(stream: &TcpStream) -> Option<Spoken> {
 }
 
 impl Porter {
-    async fn serve_http1<S>(self, stream: S, seat: Seat)
+    async fn serve_http1<S>(self: Box<Self>, stream: S, seat: Seat)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -217,7 +218,7 @@ impl Porter {
         }
     }
 
-    async fn serve_http2<S>(self, stream: S, seat: Seat)
+    async fn serve_http2<S>(self: Box<Self>, stream: S, seat: Seat)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {

@@ -42,7 +42,7 @@ pub(super) const REQUESTS_OF_ALL: usize = 1024;
 
 impl Porter {
     /// Hears one request, answers it, and closes.
-    pub(super) async fn turn_away(self, stream: TcpStream, seat: Seat) {
+    pub(super) async fn turn_away(self: Box<Self>, stream: TcpStream, seat: Seat) {
         let (stop, seat) = (self.stop.clone(), Arc::new(seat));
         tokio::select! {
             () = self.tell(stream, seat.clone()) => {}
@@ -52,7 +52,7 @@ impl Porter {
         }
     }
 
-    async fn tell(mut self, stream: TcpStream, seat: Arc<Seat>) {
+    async fn tell(mut self: Box<Self>, stream: TcpStream, seat: Arc<Seat>) {
         self.patience = self.patience.min(PATIENCE);
         let meeting = self.meet(stream, seat.pulse());
         let Ok(Some(greeted)) = time::timeout(self.patience, meeting).await else { return };
@@ -64,22 +64,22 @@ impl Porter {
         }
     }
 
-    async fn tell_http1<S>(self, stream: S, seat: Arc<Seat>)
+    async fn tell_http1<S>(self: Box<Self>, stream: S, seat: Arc<Seat>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut builder = http1(self.patience);
         builder.keep_alive(false);
-        let surplus = Surplus::new(self, seat);
+        let surplus = Surplus::new(*self, seat);
         note(builder.serve_connection(TokioIo::new(stream), surplus).await);
     }
 
-    async fn tell_http2<S>(self, stream: S, seat: Arc<Seat>)
+    async fn tell_http2<S>(self: Box<Self>, stream: S, seat: Arc<Seat>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (patience, window) = (self.patience, self.ration.window());
-        let surplus = Surplus::new(self, seat);
+        let surplus = Surplus::new(*self, seat);
         let mut connection = pin!(http2(&window).serve_connection(TokioIo::new(stream), surplus));
         tokio::select! {
             ended = connection.as_mut() => return note(ended),

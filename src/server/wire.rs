@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{io::poll_read_buf, sync::CancellationToken};
 
-use super::ration::Ration;
+use super::ration::{PIECE_MAX, Ration};
 use crate::service::{Waiting, shares::Pulse};
 
 /// How long, and how many bytes, are read and thrown away after our last word: bytes that nobody
@@ -112,7 +112,8 @@ impl Wire {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let (before, piece) = (buffer.filled().len(), self.ration.piece());
-        if buffer.remaining() <= piece {
+        // Where there is no crowd, nothing is written over before it is read into.
+        if piece >= PIECE_MAX || buffer.remaining() <= piece {
             let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
             self.pulse.moved(buffer.filled().len().saturating_sub(before));
             return Poll::Ready(read);

@@ -262,13 +262,14 @@ impl Pulse {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     const SOON: Duration = Duration::from_millis(50);
 
-    fn address(last: u8) -> Whose {
-        Some(IpAddr::from([127, 0, 0, last]))
-    }
+    const ONE: Whose = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+    const TWO: Whose = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)));
 
     fn is_asked(share: &Share) -> bool {
         share.pulse.leave().is_cancelled()
@@ -277,27 +278,27 @@ mod tests {
     #[tokio::test]
     async fn the_slowest_of_who_has_more_than_its_share_gives_way_to_who_has_less() {
         let places = Shares::new(4);
-        let mut greedy: Vec<Share> = (0..4).map(|_| places.try_take(address(1)).unwrap()).collect();
+        let mut greedy: Vec<Share> = (0..4).map(|_| places.try_take(ONE).unwrap()).collect();
         for (share, moved) in greedy.iter().zip([9_000_000, 2_000_000, 8_000_000, 7_000_000]) {
             share.pulse.moved(moved);
         }
-        assert!(!places.make_room(address(1)) && places.try_take(address(2)).is_none());
-        assert!(places.make_room(address(2)));
+        assert!(!places.make_room(ONE) && places.try_take(TWO).is_none());
+        assert!(places.make_room(TWO));
         assert_eq!(greedy.iter().map(is_asked).collect::<Vec<_>>(), [false, true, false, false]);
         // Who came before and has the most gets nothing.
-        let (other, own) = tokio::join!(places.wait(address(1), SOON), async {
-            let (place, ()) = tokio::join!(places.wait(address(2), SOON), async {
+        let (other, own) = tokio::join!(places.wait(ONE, SOON), async {
+            let (place, ()) = tokio::join!(places.wait(TWO, SOON), async {
                 drop(greedy.remove(1));
             });
             place
         });
         assert!(other.is_none());
         let own = own.unwrap();
-        assert!(places.make_room(address(2)) && !is_asked(&greedy[0]) && is_asked(&greedy[2]));
+        assert!(places.make_room(TWO) && !is_asked(&greedy[0]) && is_asked(&greedy[2]));
         // Two of four each, whatever comes.
         drop(greedy.pop());
-        let second = places.try_take(address(2)).unwrap();
-        assert!(!places.make_room(address(2)) && !places.make_room(address(1)));
+        let second = places.try_take(TWO).unwrap();
+        assert!(!places.make_room(TWO) && !places.make_room(ONE));
         assert!(![&own, &second, &greedy[0], &greedy[1]].into_iter().any(is_asked));
         drop((own, second, greedy));
         assert!(places.lock().crowds.is_empty() && places.lock().taken == 0);
@@ -307,9 +308,9 @@ mod tests {
     async fn whoever_stands_for_many_never_gives_way_and_is_never_the_only_one_without() {
         let places = Shares::new(2);
         let proxy = [places.try_take(None).unwrap(), places.try_take(None).unwrap()];
-        assert!(!places.make_room(address(1)));
+        assert!(!places.make_room(ONE));
         drop(proxy);
-        let direct = [places.try_take(address(1)).unwrap(), places.try_take(address(1)).unwrap()];
+        let direct = [places.try_take(ONE).unwrap(), places.try_take(ONE).unwrap()];
         assert!(places.make_room(None));
         assert_eq!(direct.iter().filter(|share| is_asked(share)).count(), 1);
     }
@@ -317,16 +318,16 @@ mod tests {
     #[tokio::test]
     async fn places_come_back_from_whoever_leaves_while_waiting() {
         let places = Shares::new(1);
-        let taken = places.try_take(address(1)).unwrap();
-        assert!(places.wait(address(2), SOON).await.is_none());
+        let taken = places.try_take(ONE).unwrap();
+        assert!(places.wait(TWO, SOON).await.is_none());
         let (first, second) = tokio::join!(places.wait(None, SOON), async {
-            let second = places.wait(address(2), SOON);
+            let second = places.wait(TWO, SOON);
             let (second, ()) = tokio::join!(second, async { drop(taken) });
             second
         });
         assert!(first.is_some() && second.is_none());
         drop(first);
-        assert!(places.try_take(address(2)).is_some());
+        assert!(places.try_take(TWO).is_some());
         assert!(places.lock().crowds.is_empty() && places.waiting() == 0);
     }
 
