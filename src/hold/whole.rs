@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Held, HoldError};
 use crate::{
+    durable::Flush,
     storage::Staged,
     upload::{ChunkIndex, Fact, PartId, Sha256Digest},
 };
@@ -29,7 +30,8 @@ impl Held {
             this.storage().adopt(staged, &id, part, flush)?;
             let seal = |(chunk, length, digest): &WholeChunk| {
                 let (chunk, length, digest) = (*chunk, *length, Some(*digest));
-                Fact::Sealed { chunk, length, digest, part }
+                let flushed = flush == Flush::Durable;
+                Fact::Sealed { chunk, length, digest, part, flushed }
             };
             this.commit(chunks.iter().map(seal), flush)?;
             this.tail = None;

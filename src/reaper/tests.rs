@@ -300,7 +300,7 @@ async fn a_start_resumes_what_a_crash_interrupted() {
         bench.plant(&merging, part(0), b"1234");
         let name = FinalName::parse("world").unwrap();
         bench.reopen().await;
-        bench.force(&merging, [Fact::Merging { name, form: None }]).await;
+        bench.force(&merging, [Fact::Merging { name, form: None, mark: None }]).await;
         // Complete, but its client never asked; and one that is on its way.
         bench.put(HASH, (0, b"1234"), layout(4, 4, 1)).await.unwrap();
         let half = bench.create(Some(14)).await;

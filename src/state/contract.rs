@@ -1,14 +1,14 @@
 //! What every adapter promises: one suite that all of them pass, and uploads to try it with.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use super::{Listed, Shard, State, StateError, Versioned};
 use crate::{
     durable::Flush,
     upload::{
         ChunkCount, ChunkIndex, ChunkSize, Content, ContentKey, Dialect, DigestForm, Fact,
-        FinalName, IdSecret, Layout, Length, Manifest, Offset, PartId, Phase, Record, Sha256Digest,
-        Stamped, Timestamp, UploadId,
+        FileMark, FinalName, IdSecret, Layout, Length, Manifest, Offset, PartId, Phase, Record,
+        Sha256Digest, Stamped, Timestamp, UploadId,
     },
 };
 
@@ -79,7 +79,7 @@ pub(crate) fn stamped(seconds: u64, fact: Fact) -> Stamped {
 pub(crate) fn sealed(chunk: u64, length: u64) -> Fact {
     let chunk = ChunkIndex::new(chunk).unwrap();
     let digest = Some(Sha256Digest::of(&chunk.get().to_le_bytes()));
-    Fact::Sealed { chunk, length, digest, part: PartId::new(chunk) }
+    Fact::Sealed { chunk, length, digest, part: PartId::new(chunk), flushed: false }
 }
 
 /// A life in commits, with each kind of fact but the two that end it otherwise.
@@ -91,18 +91,19 @@ pub(crate) fn life() -> Vec<Vec<Stamped>> {
     let merging = |name: &str| Fact::Merging {
         name: FinalName::parse(name).unwrap(),
         form: Some(DigestForm::Hex),
+        mark: Some(FileMark { inode: NonZeroU64::MIN, born: 2, modified: 3 }),
     };
     let facts = vec![
         vec![Fact::Touched],
         vec![Fact::Pending { offset: Offset::ZERO }, sealed(0, 4), Fact::Rejected],
         vec![Fact::Pending { offset: Offset::ZERO }, sealed(0, 4), Fact::Accepted],
         vec![Fact::Tail { chunk: chunk(1), length: 3, digest }],
-        vec![Fact::Sealed { chunk: chunk(1), length: 4, digest: None, part }],
+        vec![Fact::Sealed { chunk: chunk(1), length: 4, digest: None, part, flushed: true }],
         vec![Fact::Length(Length::new(10).unwrap()), Fact::Verified { epoch: 4 }],
         vec![sealed(2, 2)],
         vec![Fact::Dropped { chunk: chunk(1) }],
         vec![sealed(1, 4)],
-        vec![Fact::Absorbed { chunk: chunk(1), into: PartId::new(chunk(0)) }],
+        vec![Fact::Absorbed { chunk: chunk(1), into: PartId::new(chunk(0)), flushed: true }],
         vec![merging("short")],
         vec![Fact::MergeAbandoned],
         vec![merging(&long_name)],

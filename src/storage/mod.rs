@@ -21,7 +21,7 @@ pub use self::{
 };
 use crate::{
     durable::Flush,
-    upload::{FinalName, PartId, Timestamp, UploadId},
+    upload::{FileMark, FinalName, PartId, Timestamp, UploadId},
 };
 
 /// An open part, staged file or finished file.
@@ -88,6 +88,35 @@ pub struct StoredUpload {
     pub id: UploadId,
     /// When a part last came or went.
     pub changed: Timestamp,
+}
+
+/// A finished file, or what has its name by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Its bytes.
+    pub size: u64,
+    /// What tells it from others; absent where that is not known.
+    pub mark: Option<FileMark>,
+}
+
+impl StoredFile {
+    /// What is known of an open one.
+    pub fn of(blob: &dyn Blob) -> io::Result<Self> {
+        Ok(Self { size: blob.size()?, mark: mark_of(blob)? })
+    }
+}
+
+/// What tells the file behind a blob from others; `None` where there is no file.
+pub fn mark_of(blob: &dyn Blob) -> io::Result<Option<FileMark>> {
+    let Some(file) = blob.file() else { return Ok(None) };
+    Ok(local::mark_of(&file.metadata()?))
+}
+
+impl dyn Storage {
+    /// Bytes of a finished file; `None` if there is none.
+    pub fn finished_size(&self, name: &FinalName) -> io::Result<Option<u64>> {
+        Ok(self.finished_file(name)?.map(|found| found.size))
+    }
 }
 
 /// What became of a wish for a name.
@@ -157,8 +186,8 @@ pub trait Storage: Debug + Send + Sync + 'static {
         flush: Flush,
     ) -> io::Result<Published>;
 
-    /// Bytes of a finished file; `None` if there is none.
-    fn finished_size(&self, name: &FinalName) -> io::Result<Option<u64>>;
+    /// What is known of a finished file; `None` if there is none.
+    fn finished_file(&self, name: &FinalName) -> io::Result<Option<StoredFile>>;
 
     /// Waits, under [`Flush::Durable`], until all names of finished files are on the disk.
     fn sync_finished(&self, flush: Flush) -> io::Result<()>;
