@@ -54,11 +54,6 @@ impl Durability {
     }
 }
 
-/// Is there no room, on the disk or in the quota of whoever we run as?
-pub fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-}
-
 /// Waits until the file's bytes and length are on the disk.
 pub fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()

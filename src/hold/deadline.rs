@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Held, HoldError, Holds};
 use crate::{
-    durable,
+    storage::is_full,
     upload::{Fact, Phase, Record, Timestamp},
 };
 
@@ -81,7 +81,7 @@ impl Held {
         let flush = self.durability().of_answer();
         match self.commit([Fact::Expired], flush) {
             // A full disk has room for the fact when the bytes are gone.
-            Err(HoldError::Io(error)) if durable::is_full(&error) => {
+            Err(HoldError::Io(error)) if is_full(&error) => {
                 self.storage().remove_upload(self.id())?;
                 self.commit([Fact::Expired], flush)
             }

@@ -184,7 +184,7 @@ impl Holds {
         };
         if !own {
             let (id, name) = (&record.manifest().id, name.as_str());
-            tracing::warn!(%id, name, "the file of this name is not known to be this upload's, and stays");
+            tracing::warn!(%id, name, "a file is not known to be its upload's, and stays");
         }
         Ok(own)
     }

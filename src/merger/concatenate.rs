@@ -9,9 +9,10 @@ use std::{collections::HashSet, sync::Arc};
 use super::{MergeDemand, MergeError, Merger, Partials, Verify, publish};
 use crate::{
     blocking,
-    durable::{self, Flush},
+    durable::Flush,
     hold::{Attendance, Held, HoldError, Look, Piece},
     lock::Manner,
+    storage::is_full,
     upload::{Fact, Finished, JOINED_CHUNKS_MAX, Length, OutOfRange, Phase, Record, UploadId},
 };
 
@@ -463,7 +464,7 @@ fn report(id: &UploadId, error: &MergeError) {
         MergeError::Hold(HoldError::Unknown | HoldError::Expired) => {
             tracing::debug!(%id, "a final upload that waited is gone");
         }
-        MergeError::Hold(HoldError::Io(error)) if durable::is_full(error) => {
+        MergeError::Hold(HoldError::Io(error)) if is_full(error) => {
             tracing::error!(%id, "the disk is too full for a final upload");
         }
         error => tracing::error!(%id, %error, "could not put a final upload together"),

@@ -112,6 +112,11 @@ pub fn mark_of(blob: &dyn Blob) -> io::Result<Option<FileMark>> {
     Ok(local::mark_of(&file.metadata()?))
 }
 
+/// Is there no room, on the disk or in the quota of whoever we run as?
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 impl dyn Storage {
     /// Bytes of a finished file; `None` if there is none.
     pub fn finished_size(&self, name: &FinalName) -> io::Result<Option<u64>> {
