@@ -297,7 +297,7 @@ fn sweep_held(mut held: Held, memory: Memory) -> Result<Fate, HoldError> {
             held.date_anew()?;
             false
         }
-        (Phase::Finished, Some(file)) => held.storage().finished_size(&file.name)?.is_none(),
+        (Phase::Finished, Some(_)) => held.is_without_file()?,
         _ => false,
     };
     if !forget {

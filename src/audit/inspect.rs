@@ -344,7 +344,7 @@ fn line(at: u64, stamped: &Stamped) -> FactLine {
 
 fn told(fact: &Fact) -> (&'static str, String) {
     match fact {
-        Fact::Sealed { chunk, length, digest, part } => {
+        Fact::Sealed { chunk, length, digest, part, .. } => {
             let digest = digest.map_or_else(|| "no digest".to_owned(), |d| d.to_hex());
             ("sealed", format!("chunk {chunk}, {length} bytes in {part}, {digest}"))
         }
@@ -355,7 +355,7 @@ fn told(fact: &Fact) -> (&'static str, String) {
         Fact::Accepted => ("accepted", String::new()),
         Fact::Rejected => ("rejected", String::new()),
         Fact::Dropped { chunk } => ("dropped", format!("chunk {chunk}")),
-        Fact::Absorbed { chunk, into } => ("absorbed", format!("chunk {chunk} into {into}")),
+        Fact::Absorbed { chunk, into, .. } => ("absorbed", format!("chunk {chunk} into {into}")),
         Fact::Length(length) => ("length", format!("{length} bytes")),
         Fact::Lent { part, to } => ("lent", format!("{part} to {to}")),
         Fact::Promised => ("promised", String::new()),

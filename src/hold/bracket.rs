@@ -13,7 +13,7 @@ use super::{
 use crate::{
     durable::Flush,
     storage::Blob,
-    upload::{ChunkIndex, Fact, Offset, PartId, Pending, Record},
+    upload::{ChunkIndex, Fact, Offset, PartId, Pending, Record, SealedChunk},
 };
 
 impl Held {
@@ -143,8 +143,8 @@ fn undoing(now: &Record, before: &Record, offset: Offset) -> Vec<Fact> {
         .map(|(chunk, _)| match before.chunks().get(chunk) {
             None => Fact::Dropped { chunk },
             Some(old) => {
-                let (length, digest, part) = (old.length, old.digest, old.part);
-                Fact::Sealed { chunk, length, digest, part }
+                let SealedChunk { length, digest, part, flushed } = *old;
+                Fact::Sealed { chunk, length, digest, part, flushed }
             }
         })
         .collect();

@@ -1,9 +1,12 @@
 //! When an upload's time is over.
 
-use std::{io::ErrorKind, time::Duration};
+use std::time::Duration;
 
 use super::{Held, HoldError, Holds};
-use crate::upload::{Fact, Phase, Record, Timestamp};
+use crate::{
+    storage::is_full,
+    upload::{Fact, Phase, Record, Timestamp},
+};
 
 /// How long what was over when the process started is kept at least, so that whoever could not
 /// reach it comes back in time, and a clock that was wrong at the start is put right.
@@ -78,7 +81,7 @@ impl Held {
         let flush = self.durability().of_answer();
         match self.commit([Fact::Expired], flush) {
             // A full disk has room for the fact when the bytes are gone.
-            Err(HoldError::Io(error)) if error.kind() == ErrorKind::StorageFull => {
+            Err(HoldError::Io(error)) if is_full(&error) => {
                 self.storage().remove_upload(self.id())?;
                 self.commit([Fact::Expired], flush)
             }

@@ -168,11 +168,6 @@ impl Held {
         self.commit([Fact::Touched], Flush::Lazy)
     }
 
-    /// Refuses an upload that expired, is damaged, or was being deleted when the process died.
-    pub fn ensure_alive(&self) -> Result<(), HoldError> {
-        self.holds.ensure_alive(self.record())
-    }
-
     /// The end of the contiguous bytes: sealed prefix and tail.
     pub fn offset(&self) -> Result<Offset, OutOfRange> {
         self.record().prefix_end().advance(self.tail_length())
@@ -309,7 +304,9 @@ impl Held {
         if promises && (shown || unprovable) {
             self.sync_or_lose(&tail)?;
         }
-        let sealed = Fact::Sealed { chunk, length: tail.length, digest, part };
+        // Within a bracket they are before that is closed.
+        let (length, flushed) = (tail.length, promises);
+        let sealed = Fact::Sealed { chunk, length, digest, part, flushed };
         let flush = if shown { self.durability().of_answer() } else { Flush::Lazy };
         if let Err(error) = self.commit(first.into_iter().chain([sealed]), flush) {
             self.tail = Some(tail);
@@ -477,7 +474,8 @@ impl Held {
         let flush = self.durability().of_answer();
         let id = self.id().clone();
         self.storage().adopt(staged, &id, part, flush)?;
-        self.commit([Fact::Sealed { chunk, length, digest, part }], flush)?;
+        let flushed = flush == Flush::Durable;
+        self.commit([Fact::Sealed { chunk, length, digest, part, flushed }], flush)?;
         let outlived = self.tail.take_if(|tail| tail.chunk == chunk).map(|tail| tail.part);
         if let (Some(base), Some(tail)) = (carried, &mut self.tail) {
             *tail = Tail::new(tail.chunk, part, base, tail.length);
@@ -546,6 +544,7 @@ impl Held {
         if let Some(finished) = self.record().finished()
             && !self.holds.is_withdrawn(&id)?
             && self.is_its_own(finished)?
+            && self.holds.is_own(self.record(), (&finished.name, finished.mark))?
         {
             self.storage().withdraw(&finished.name, &id, PartId::WITHDRAWN, flush)?;
         }

@@ -139,6 +139,14 @@ impl Held {
         Ok(self.storage().remove_part(self.id(), PartId::new(ChunkIndex::ZERO))?)
     }
 
+    /// Removes the folder of joined bytes, once they are finished.
+    pub fn clear_joined(&self) -> Result<(), HoldError> {
+        if self.record().finished().is_none() || self.is_retiring()? {
+            return Ok(());
+        }
+        Ok(self.storage().remove_upload(self.id())?)
+    }
+
     /// The one part of a complete partial upload, where nobody else has got it yet.
     fn lendable(&self, to: &UploadId) -> Option<PartId> {
         let record = self.record();

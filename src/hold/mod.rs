@@ -9,6 +9,7 @@ mod attend;
 mod bracket;
 mod contents;
 mod deadline;
+mod file;
 mod held;
 mod join;
 mod reconcile;
@@ -37,7 +38,11 @@ pub use self::{
     tail::Tail,
     whole::WholeChunk,
 };
-use self::{attend::Attended, tail::free_part};
+use self::{
+    attend::Attended,
+    file::{FileFate, Verdicts},
+    tail::free_part,
+};
 use crate::{
     blocking::{self, Span},
     clock::{Clock, Stopwatch},
@@ -46,7 +51,7 @@ use crate::{
     state::{State, StateError, Version, Versioned},
     storage::Storage,
     telemetry::{Event, Meter},
-    upload::{Fact, LawError, Manifest, OutOfRange, Phase, Record, Timestamp, UploadId},
+    upload::{Fact, LawError, Manifest, OutOfRange, Phase, Timestamp, UploadId},
 };
 
 /// How long to wait before another process is asked again whether it still holds an upload.
@@ -125,6 +130,9 @@ pub struct Look {
     pub tail: u64,
     /// When it expires, if it is unfinished.
     pub deadline: Option<Timestamp>,
+    /// Is it finished, and nobody has found out yet whether its file is still that file? Whoever
+    /// takes it does.
+    pub doubtful: bool,
 }
 
 /// Hands out uploads.
@@ -138,6 +146,7 @@ pub struct Holds {
     options: HoldOptions,
     warm: Mutex<HashMap<UploadId, Warm>>,
     attended: Attended,
+    verdicts: Verdicts,
     meter: Meter,
 }
 
@@ -147,17 +156,6 @@ struct Warm {
     version: Version,
     tail: Option<Tail>,
     used: bool,
-}
-
-/// What became of the file of a finished upload, where it has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FileFate {
-    /// It is as long as it was.
-    AsFinished,
-    /// It is gone: the upload was being deleted when the process died, or somebody took it.
-    Lost,
-    /// Somebody changed it.
-    Changed,
 }
 
 /// Was an upload made, or was it there?
@@ -179,8 +177,20 @@ impl Holds {
         options: HoldOptions,
     ) -> Self {
         let (warm, attended) = (Mutex::default(), Attended::default());
-        let (meter, started) = (Meter::default(), clock.now());
-        Self { state, storage, locks, files, clock, started, options, warm, attended, meter }
+        let (meter, started, verdicts) = (Meter::default(), clock.now(), Verdicts::default());
+        Self {
+            state,
+            storage,
+            locks,
+            files,
+            clock,
+            started,
+            options,
+            warm,
+            attended,
+            verdicts,
+            meter,
+        }
     }
 
     /// What becomes of uploads is counted here.
@@ -258,32 +268,6 @@ impl Holds {
         self.open(guard, span, move |this, guard| this.create_held(manifest.clone(), guard)).await
     }
 
-    /// Refuses an upload that expired, is damaged, or was being deleted when the process died.
-    fn ensure_alive(&self, record: &Record) -> Result<(), HoldError> {
-        if self.has_expired(record) {
-            return Err(HoldError::Expired);
-        }
-        if record.phase() == Phase::Corrupt {
-            return Err(HoldError::Damaged("marked as damaged".to_owned()));
-        }
-        match self.fate_of_file(record)? {
-            FileFate::AsFinished => Ok(()),
-            FileFate::Lost => Err(HoldError::Unknown),
-            FileFate::Changed => {
-                Err(HoldError::Damaged("its file has another length than it had".to_owned()))
-            }
-        }
-    }
-
-    fn fate_of_file(&self, record: &Record) -> Result<FileFate, HoldError> {
-        let Some(finished) = record.finished() else { return Ok(FileFate::AsFinished) };
-        Ok(match self.storage.finished_size(&finished.name)? {
-            None => FileFate::Lost,
-            Some(size) if size == finished.length.get() => FileFate::AsFinished,
-            Some(_) => FileFate::Changed,
-        })
-    }
-
     /// Looks without taking anything. Blocks. What is pending is not shown.
     ///
     /// Bytes are counted after the facts are read: where these changed meanwhile it looks again, so
@@ -302,7 +286,9 @@ impl Holds {
     }
 
     fn look_at(&self, current: &Versioned) -> Result<Look, HoldError> {
-        self.ensure_alive(&current.record)?;
+        self.ensure_live(&current.record)?;
+        let fate = self.fate_of_file(&current.record)?;
+        fate.ensure_there()?;
         let pending = current.record.pending();
         let shown = match pending {
             Some(pending) => Versioned { record: pending.before.clone(), version: current.version },
@@ -316,7 +302,8 @@ impl Holds {
         };
         let expires = self.deadline_of(record);
         let deadline = record.phase().takes_bytes().then_some(expires);
-        Ok(Look { current: shown, tail, deadline })
+        let doubtful = fate == FileFate::Doubtful;
+        Ok(Look { current: shown, tail, deadline, doubtful })
     }
 
     /// Lets go of whatever nobody asked for since the last call.
@@ -442,7 +429,7 @@ impl Holds {
             Err((HoldError::Unknown, guard)) => return Err((HoldError::Busy, guard)),
             opened => opened?,
         };
-        let fate = self.fate_of_file(held.record()).map_err(|error| (error, None))?;
+        let fate = self.settled_fate(held.record()).map_err(|error| (error, None))?;
         let usable = fate == FileFate::AsFinished && held.record().phase() != Phase::Corrupt;
         if usable && !held.is_expired() {
             return Ok((held, Origin::Found));

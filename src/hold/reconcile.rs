@@ -12,7 +12,8 @@ use crate::{
     durable::{Durability, Flush},
     storage::{Blob, StoredPart},
     upload::{
-        ChunkIndex, Fact, FinalName, Finished, Length, PROVEN, PartId, Phase, Record, Sha256Digest,
+        ChunkIndex, Fact, FinalName, Finished, Length, PROVEN, PartId, Phase, Record, SealedChunk,
+        Sha256Digest,
     },
 };
 
@@ -80,23 +81,44 @@ impl Held {
         for part in parts.into_keys() {
             self.flush_found(part)?;
         }
-        let Some(tail) = &self.tail else { return self.commit_found([], Flush::Durable) };
+        let mut facts = self.now_flushed();
+        let Some(tail) = &self.tail else { return self.commit_found(facts, Flush::Durable) };
         let (chunk, length) = (tail.chunk, tail.length);
         let blob = self.storage().open_part(self.id(), tail.part)?;
         let digest = hash_range(&*blob, tail.base, length)?.into();
-        if self.record().promised_tail() == Some((chunk, length, digest)) {
-            return self.commit_found([], Flush::Durable);
+        if self.record().promised_tail() != Some((chunk, length, digest)) {
+            facts.push(Fact::Tail { chunk, length, digest });
         }
-        self.commit_found([Fact::Tail { chunk, length, digest }], Flush::Durable)
+        self.commit_found(facts, Flush::Durable)
     }
 
-    /// A failed fsync is final: what it left unsure of a tail is asked for again.
-    fn flush_found(&self, part: PartId) -> Result<(), HoldError> {
+    /// Chunks that were found, or stored under a policy that did not wait for the disk, and are on
+    /// it now.
+    fn now_flushed(&self) -> Vec<Fact> {
+        let unsure = self.record().chunks().iter().filter(|(_, sealed)| !sealed.flushed);
+        let flushed = |(chunk, sealed): (ChunkIndex, &SealedChunk)| {
+            let SealedChunk { length, digest, part, .. } = *sealed;
+            Fact::Sealed { chunk, length, digest, part, flushed: true }
+        };
+        unsure.map(flushed).collect()
+    }
+
+    /// A failed fsync is final: what it left unsure of a tail is asked for again, and so are chunks
+    /// that no flush is known to have brought to the disk.
+    fn flush_found(&mut self, part: PartId) -> Result<(), HoldError> {
         let blob = self.storage().open_part(self.id(), part)?;
         let Err(error) = blob.sync() else { return Ok(()) };
+        let id = self.id();
+        tracing::error!(%id, %error, "could not flush a part, asking for its new bytes again");
         if let Some(tail) = self.tail.as_ref().filter(|tail| tail.part == part) {
             self.cut_unsure(tail, &*blob)?;
         }
+        let chunks = self.record().chunks().iter();
+        let unsure: Vec<ChunkIndex> = chunks
+            .filter(|(_, sealed)| sealed.part == part && !sealed.flushed)
+            .map(|(chunk, _)| chunk)
+            .collect();
+        self.drop_all(&unsure)?;
         Err(error.into())
     }
 
@@ -175,13 +197,15 @@ impl Held {
             return self.commit([Fact::MergeAbandoned], Flush::Lazy);
         };
         let unpublished = self.storage().part_size(self.id(), part)?.is_some();
-        let trusted = record.epoch() >= self.trust_epoch() || self.is_as_sealed(&name)?;
+        let own = !unpublished
+            && (record.epoch() >= self.trust_epoch() || self.is_as_sealed(&name)?)
+            && self.holds().is_own(record, (&name, record.merging_mark()))?;
         let length = record.layout().length();
         let composite = record.composite().map(|composite| composite.raw);
         match (self.storage().finished_size(&name)?, length) {
             // Only the publishing rename takes the part away, so the file of that name is this
-            // upload's.
-            (Some(size), Some(length)) if !unpublished && trusted && size == length.get() => {
+            // upload's, unless somebody took it and the name is another's.
+            (Some(size), Some(length)) if own && size == length.get() => {
                 let flush = self.durability().of_finish();
                 if flush == Flush::Durable {
                     // Whoever published it may have promised less.
@@ -385,8 +409,8 @@ impl Held {
         let blob = self.storage().open_part(self.id(), tail.part)?;
         let digest = hash_range(&*blob, tail.base, tail.length)?.into();
         let (chunk, length, part) = (tail.chunk, tail.length, tail.part);
-        let sealed = Fact::Sealed { chunk, length, digest: Some(digest), part };
-        self.commit_found([sealed], Flush::Lazy)
+        let (digest, flushed) = (Some(digest), false);
+        self.commit_found([Fact::Sealed { chunk, length, digest, part, flushed }], Flush::Lazy)
     }
 
     /// Removes parts that no fact names and cuts dead ends. What a final upload has so far is named

@@ -8,6 +8,7 @@ use crate::{
     durable::Flush,
     lock::{Manner, UploadGuard},
     state::StateError,
+    storage::Blob,
     upload::{ChunkIndex, PartId, Phase, Record, UploadId},
 };
 
@@ -36,6 +37,7 @@ impl Holds {
         // An open part would keep its blocks.
         let warm = self.warm().remove(id);
         drop(warm);
+        self.verdicts.forget(id);
         match self.state.load(id) {
             Ok(current) if self.has_expired(&current.record) => return Err(HoldError::Expired),
             Ok(current) => self.withdraw_file(&current.record)?,
@@ -69,8 +71,8 @@ impl Holds {
         if !trusted || self.is_withdrawn(id)? {
             return Ok(());
         }
-        let name = match (record.finished(), record.merging()) {
-            (Some(finished), _) => &finished.name,
+        let (name, mark) = match (record.finished(), record.merging()) {
+            (Some(finished), _) => (&finished.name, finished.mark),
             (None, Some(name)) => {
                 let first = record.chunks().get(ChunkIndex::ZERO).map(|sealed| sealed.part);
                 let there = first.map(|part| self.storage.part_size(id, part)).transpose()?;
@@ -78,19 +80,22 @@ impl Holds {
                 if there.flatten().is_some() {
                     return Ok(());
                 }
-                name
+                (name, record.merging_mark())
             }
             (None, None) => return Ok(()),
         };
+        if !self.is_own(record, (name, mark))? {
+            return Ok(());
+        }
         Ok(self.storage.withdraw(name, id, PartId::WITHDRAWN, Flush::Lazy)?)
     }
 
     /// A file was opened under the name that `record` gives: is it this upload's? Its name is free
     /// for others as soon as it is withdrawn, and whoever withdraws it removes what it became only
-    /// behind the facts; therefore in this order.
-    pub fn is_still_named(&self, record: &Record) -> Result<bool, HoldError> {
+    /// behind the facts; therefore in this order. Nor do we know who else works in `files/`.
+    pub fn is_still_named(&self, record: &Record, file: &dyn Blob) -> Result<bool, HoldError> {
         let id = &record.manifest().id;
-        if self.is_withdrawn(id)? {
+        if self.is_withdrawn(id)? || !self.is_file_of(record, file)? {
             return Ok(false);
         }
         // Its digest may have come meanwhile: that of joined bytes is taken behind the answer.

@@ -124,7 +124,7 @@ async fn complete(medium: Medium) -> (Bench, UploadId) {
 }
 
 fn merging(name: &str) -> Fact {
-    Fact::Merging { name: FinalName::parse(name).unwrap(), form: None }
+    Fact::Merging { name: FinalName::parse(name).unwrap(), form: None, mark: None }
 }
 
 #[tokio::test]
@@ -293,7 +293,8 @@ async fn a_chunk_that_is_lost_is_not_found_again_in_dead_bytes() {
         // As if it had been replaced, and the process died before older bytes were cut off.
         let moved = PartId { first: chunk(1), generation: 1 };
         let digest = Some(crate::upload::Sha256Digest::of(b"new!"));
-        let sealed = Fact::Sealed { chunk: chunk(1), length: 4, digest, part: moved };
+        let sealed =
+            Fact::Sealed { chunk: chunk(1), length: 4, digest, part: moved, flushed: false };
         held.commit([sealed], Flush::Lazy).unwrap();
         held.doubt();
         drop(held);
@@ -475,8 +476,7 @@ async fn a_download_that_meets_a_delete_gives_no_other_uploads_bytes() {
         for deleted in [Deleted::HalfWay, Deleted::Wholly] {
             let (bench, id) = sent(medium, 14, |_| {}).await;
             let record = bench.status(&id).await.record;
-            // The first one is the look at its size.
-            bench.faults.hang(Operation::OpenFinished, 2);
+            bench.faults.hang(Operation::OpenFinished, 1);
             let (ingest, own) = (bench.ingest.clone(), id.clone());
             let download = tokio::spawn(async move { ingest.download(&own).await.map(drop) });
             while bench.faults.hanging() == 0 {

@@ -8,6 +8,7 @@ use super::{
     tail::{Excess, Tail},
 };
 use crate::{
+    durable::Flush,
     storage::Staged,
     upload::{ChunkIndex, Fact, PartId, RunningSha256, Sha256Digest},
 };
@@ -82,7 +83,8 @@ impl Held {
             this.storage().adopt(staged, &id, part, flush)?;
             let seal = |(chunk, length, digest): &WholeChunk| {
                 let (chunk, length, digest) = (*chunk, *length, Some(*digest));
-                Fact::Sealed { chunk, length, digest, part }
+                let flushed = flush == Flush::Durable;
+                Fact::Sealed { chunk, length, digest, part, flushed }
             };
             this.commit(chunks.iter().map(seal), flush)?;
             this.tail = None;

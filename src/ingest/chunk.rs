@@ -117,9 +117,9 @@ impl Ingest {
     ) -> Result<(), IngestError> {
         let (this, put) = (self.clone(), put.clone());
         blocking::run(move || {
-            let layout = match this.find_for_chunk(&put.key) {
-                Ok(found) => {
-                    let record = &found.look.current.record;
+            let layout = match this.find_for_chunk(&put.key).look {
+                Ok(look) => {
+                    let record = &look.current.record;
                     let layout = agreed_layout(record, put.layout.as_ref())?;
                     let stored = record.chunks().get(put.index);
                     if stored.is_none_or(|sealed| sealed.digest.is_none()) {
@@ -128,7 +128,7 @@ impl Ingest {
                     layout
                 }
                 Err(error) if begins_anew(&error) => put.layout.ok_or(error)?,
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             };
             let expected = this.chunk_length(&layout, put.index)?;
             match announced.filter(|announced| *announced != expected) {
@@ -207,7 +207,7 @@ impl Ingest {
         let (this, key) = (self.clone(), put.key.clone());
         let found = blocking::run(move || this.find_for_chunk(&key)).await;
         // Whatever is wrong, whoever holds the upload will tell.
-        let Ok(Found { id, look }) = found else { return Ok(None) };
+        let Found { id, look: Ok(look) } = found else { return Ok(None) };
         let record = look.current.record;
         // What a power loss may have taken is looked at first, by whoever holds the upload.
         if record.finished().is_none() && record.epoch() < self.holds.options().epoch {
@@ -230,8 +230,8 @@ impl Ingest {
         }
         let (this, key) = (self.clone(), put.key.clone());
         let found = blocking::run(move || this.find_for_chunk(&key)).await;
-        match (found, put.layout) {
-            (Ok(found), _) => Ok(self.holds.take(&found.id, Manner::Asking).await?),
+        match (found.look, put.layout) {
+            (Ok(_), _) => Ok(self.holds.take(&found.id, Manner::Asking).await?),
             (Err(error), Some(layout)) if begins_anew(&error) => {
                 // A chunk that will be refused begins nothing.
                 let expected = self.chunk_length(&layout, put.index)?;
@@ -242,7 +242,7 @@ impl Ingest {
                 let (held, _) = self.holds.create(manifest).await?;
                 Ok(held)
             }
-            (Err(error), _) => Err(error),
+            (Err(error), _) => Err(error.into()),
         }
     }
 
@@ -356,9 +356,8 @@ impl Ingest {
 }
 
 /// Errors of a look that mean: there is nothing (any more), so this chunk begins an upload.
-fn begins_anew(error: &IngestError) -> bool {
-    use HoldError::{Damaged, Expired, Unknown};
-    matches!(error, IngestError::Hold(Unknown | Expired | Damaged(_)))
+fn begins_anew(error: &HoldError) -> bool {
+    matches!(error, HoldError::Unknown | HoldError::Expired | HoldError::Damaged(_))
 }
 
 /// The upload's layout, if the request agrees with it; with the request's length where the upload

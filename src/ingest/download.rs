@@ -40,14 +40,14 @@ impl Ingest {
         let holds = self.holds.clone();
         blocking::run(move || {
             let finished = record.finished().cloned().ok_or(HoldError::Unknown)?;
-            let blob = match holds.storage().open_finished(&finished.name) {
+            let blob: Arc<dyn Blob> = match holds.storage().open_finished(&finished.name) {
                 Ok(blob) => Arc::from(blob),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     return Err(HoldError::Unknown.into());
                 }
                 Err(error) => return Err(HoldError::Io(error).into()),
             };
-            if !holds.is_still_named(&record)? {
+            if !holds.is_still_named(&record, &*blob)? {
                 return Err(HoldError::Unknown.into());
             }
             let span = 0..finished.length.get();

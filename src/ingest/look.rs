@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Ingest, IngestError};
+use super::{Ingest, IngestError, find::Found};
 use crate::{
     blocking::{self, Span},
-    hold::{Held, HoldError},
+    hold::{Held, HoldError, Look},
     lock::Manner,
     merger::{MergeDemand, MergeError, MergeOutcome},
     telemetry::Sparingly,
@@ -111,47 +111,55 @@ impl Ingest {
     /// The upload as it looks, without taking anything from anyone.
     pub async fn status(self: &Arc<Self>, id: &UploadId) -> Result<View, IngestError> {
         let (this, own) = (self.clone(), id.clone());
-        let looked = self.proven(self.holds.span_of(id), move || this.look(own.clone())).await;
-        if let Err(error) = &looked {
-            self.settle_end(id, error).await;
-        }
-        looked
-    }
-
-    /// Whoever is told that an upload expired is never told anything else: it ends, if that was not
-    /// written down yet.
-    async fn settle_end(self: &Arc<Self>, id: &UploadId, error: &IngestError) {
-        if matches!(error, IngestError::Hold(HoldError::Expired)) {
-            // Whoever has it already will do so.
-            let _ = self.holds.take(id, Manner::Asking).await;
-        }
+        self.proven(self.holds.span_of(id), move || Ok(this.find_id(own.clone()))).await
     }
 
     /// The same, for the upload that an index client means.
     pub async fn status_of(self: &Arc<Self>, key: ChunkKey) -> Result<View, IngestError> {
         let this = self.clone();
-        self.proven(Span::Open, move || this.look(this.find(&key)?.id)).await
+        self.proven(Span::Open, move || this.find(&key)).await
     }
 
     /// The same, for the upload that a chunk with this key belongs to.
     pub async fn status_for_chunk(self: &Arc<Self>, key: ChunkKey) -> Result<View, IngestError> {
         let this = self.clone();
-        self.proven(Span::Open, move || this.look(this.find_for_chunk(&key)?.id)).await
+        self.proven(Span::Open, move || Ok(this.find_for_chunk(&key))).await
     }
 
     /// What a look gives. What a power loss may have taken bytes of is compared with its digests
-    /// first, once, by whoever takes it: nothing is told that would not be believed.
+    /// first, once, by whoever takes it, and so is a file that may be another's by now: nothing is
+    /// told that would not be believed.
     async fn proven(
         self: &Arc<Self>,
         span: Span,
-        look: impl Fn() -> Result<View, IngestError> + Clone + Send + 'static,
+        find: impl Fn() -> Result<Found, IngestError> + Clone + Send + 'static,
     ) -> Result<View, IngestError> {
-        let view = blocking::run_for(span, look.clone()).await?;
-        if view.record.epoch() >= self.holds.options().epoch {
-            return Ok(view);
+        let mut found = blocking::run_for(span, find.clone()).await?;
+        if found.look.as_ref().is_ok_and(|look| self.is_to_prove(look)) {
+            drop(self.holds.take_alive(&found.id, Manner::Asking).await?);
+            found = blocking::run(find).await?;
         }
-        drop(self.holds.take(&view.id, Manner::Asking).await?);
-        blocking::run(look).await
+        let Found { id, look } = found;
+        match look {
+            Ok(look) => self.view_of(id, look),
+            Err(error) => {
+                self.settle_end(&id, &error).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn is_to_prove(&self, look: &Look) -> bool {
+        look.doubtful || look.current.record.epoch() < self.holds.options().epoch
+    }
+
+    /// Whoever is told that an upload expired is never told anything else: it ends, if that was not
+    /// written down yet.
+    pub(super) async fn settle_end(self: &Arc<Self>, id: &UploadId, error: &HoldError) {
+        if matches!(error, HoldError::Expired) {
+            // Whoever has it already will do so.
+            let _ = self.holds.take(id, Manner::Asking).await;
+        }
     }
 
     /// What is not known to be an upload's own file is compared before it is removed with it.
@@ -172,8 +180,7 @@ impl Ingest {
         named && record.epoch() < self.holds.options().epoch
     }
 
-    fn look(&self, id: UploadId) -> Result<View, IngestError> {
-        let look = self.holds.look(&id)?;
+    fn view_of(&self, id: UploadId, look: Look) -> Result<View, IngestError> {
         let record = look.current.record;
         let offset = record.prefix_end().advance(look.tail)?;
         let merging = self.merger.is_running(&id) || record.phase() == Phase::Merging;
@@ -192,9 +199,8 @@ impl Ingest {
     pub async fn terminate(self: &Arc<Self>, id: &UploadId) -> Result<(), IngestError> {
         self.prove(id).await?;
         if let Err(error) = self.holds.forget(id).await {
-            let error = error.into();
             self.settle_end(id, &error).await;
-            return Err(error);
+            return Err(error.into());
         }
         self.merger.upload_gone(id);
         Ok(())
@@ -203,7 +209,7 @@ impl Ingest {
     /// The same with the upload that an index client means.
     pub async fn terminate_of(self: &Arc<Self>, key: ChunkKey) -> Result<(), IngestError> {
         let this = self.clone();
-        let id = blocking::run(move || this.find_to_remove(&key)).await?;
+        let id = blocking::run(move || this.find(&key)).await?.id;
         self.terminate(&id).await
     }
 

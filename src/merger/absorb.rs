@@ -48,7 +48,8 @@ fn absorb(
     if flush == Flush::Durable {
         held.storage().open_part(held.id(), base)?.sync()?;
     }
-    held.commit([Fact::Absorbed { chunk, into: base }], flush)?;
+    let flushed = flush == Flush::Durable;
+    held.commit([Fact::Absorbed { chunk, into: base, flushed }], flush)?;
     held.clear_dead_bytes(part)
 }
 

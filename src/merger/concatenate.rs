@@ -4,7 +4,7 @@
 //! behind the answer. A final upload whose parts are still in progress waits for them; the last
 //! part to end wakes it, and so does the next start.
 
-use std::{collections::HashSet, io, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
 use super::{MergeDemand, MergeError, Merger, Partials, Verify, publish};
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     durable::Flush,
     hold::{Attendance, Held, HoldError, Look, Piece},
     lock::Manner,
+    storage::is_full,
     upload::{Fact, Finished, JOINED_CHUNKS_MAX, Length, OutOfRange, Phase, Record, UploadId},
 };
 
@@ -462,7 +463,7 @@ fn report(id: &UploadId, error: &MergeError) {
         MergeError::Hold(HoldError::Unknown | HoldError::Expired) => {
             tracing::debug!(%id, "a final upload that waited is gone");
         }
-        MergeError::Hold(HoldError::Io(error)) if error.kind() == io::ErrorKind::StorageFull => {
+        MergeError::Hold(HoldError::Io(error)) if is_full(error) => {
             tracing::error!(%id, "the disk is too full for a final upload");
         }
         error => tracing::error!(%id, %error, "could not put a final upload together"),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Concatenated, MergeDemand, MergeError, Merger};
+use super::{MergeDemand, MergeError, Merger};
 use crate::{
     blocking,
     durable::Flush,
@@ -16,14 +16,22 @@ use crate::{
 const BATCH: usize = 64;
 
 impl Merger {
-    /// Goes on with what a crash interrupted.
+    /// Goes on with what a crash interrupted. That a part of it is gone by now, or it itself, or
+    /// bytes that its client is asked for again, is no failure: nobody but a client can help.
     pub async fn resume(self: &Arc<Self>, id: &UploadId) -> Result<(), MergeError> {
-        match self.concatenate(id).await {
+        let resumed = match self.concatenate(id).await {
             Err(MergeError::Hold(HoldError::Unknown)) => {
                 self.merge(id, MergeDemand::default()).await.map(|_| ())
             }
-            Ok(Concatenated::Finished(_) | Concatenated::Waiting | Concatenated::Running) => Ok(()),
-            Err(error) => Err(error),
+            concatenated => concatenated.map(|_| ()),
+        };
+        match resumed {
+            Err(MergeError::Hold(HoldError::Unknown | HoldError::Expired))
+            | Err(MergeError::Missing { .. }) => {
+                tracing::info!(%id, "an interrupted upload has nothing left to finish");
+                Ok(())
+            }
+            resumed => resumed,
         }
     }
 
@@ -47,6 +55,9 @@ impl Merger {
                 let record = holds.look(&at)?.current.record;
                 let Some(finished) = record.finished() else { return Ok(Vec::new()) };
                 let file = holds.storage().open_finished(&finished.name)?;
+                if !holds.is_still_named(&record, &*file)? {
+                    return Err(HoldError::Unknown);
+                }
                 let lacking = lacking_digests(&record);
                 let running = lacking.take_while(|_| !tasks.is_closed());
                 running.map(|chunk| digest_of(&record, &*file, chunk)).collect()
@@ -61,8 +72,10 @@ impl Merger {
         if self.tasks.is_closed() {
             return Ok(());
         }
-        let (holds, id) = (self.holds.clone(), id.clone());
-        Ok(blocking::run(move || holds.storage().remove_upload(&id)).await?)
+        // Held: whoever deletes it meanwhile brings its file into that folder, and needs it there
+        // until the facts are gone.
+        let held = self.holds.take(id, Manner::Patient).await?;
+        blocking::run(move || held.clear_joined()).await
     }
 }
 

@@ -12,10 +12,10 @@ use super::{
 use crate::{
     durable::Flush,
     hold::{Held, HoldError},
-    storage::Published,
+    storage::{Published, StoredFile, mark_of},
     upload::{
-        ChunkCount, ChunkIndex, CompositeDigest, CompositeMismatch, DigestForm, Fact, FinalName,
-        Finished, Length, NameParts, PartId, Record, Sha256Digest,
+        ChunkCount, ChunkIndex, CompositeDigest, CompositeMismatch, DigestForm, Fact, FileMark,
+        FinalName, Finished, Length, NameParts, PartId, Record, Sha256Digest,
     },
 };
 
@@ -114,7 +114,8 @@ fn check_and_publish(
         verify(held)?;
     }
     while let Step::Absorbed(_) = absorb_next(held)? {}
-    let (part, length) = trim(held)?;
+    let whole = trim(held)?;
+    let Whole { part, length, .. } = whole;
     let flush = held.durability().of_finish();
     if flush == Flush::Durable {
         sync_or_drop(held, part)?;
@@ -122,7 +123,7 @@ fn check_and_publish(
     let composite = held.record().composite().map(|composite| composite.raw);
     let name = first_name(held, composite, options);
     held.all_or_doubt(|held| {
-        appear(held, part, (name, form), flush)?;
+        appear(held, whole, (name, form), flush)?;
         Ok::<_, MergeError>(held.commit_finished(length, composite)?)
     })?;
     let finished = held.record().finished().cloned().ok_or(HoldError::Unknown)?;
@@ -145,19 +146,31 @@ pub(super) fn verify(held: &mut Held) -> Result<(), MergeError> {
 }
 
 /// The one part that is left, exactly as long as the file.
-fn trim(held: &mut Held) -> Result<(PartId, Length), MergeError> {
+#[derive(Debug, Clone, Copy)]
+struct Whole {
+    part: PartId,
+    length: Length,
+    mark: Option<FileMark>,
+}
+
+/// Nothing changes it any more, so that its mark stays what it is.
+fn trim(held: &mut Held) -> Result<Whole, MergeError> {
     held.drop_empty_tail();
     let record = held.record();
     let (Some(part), Some(length)) = (base(held), record.layout().length()) else {
         return Err(MergeError::Missing { missing: missing(record) });
     };
-    let size = held.storage().part_size(held.id(), part).map_err(HoldError::Io)?;
+    let found = held.storage().part_file(held.id(), part).map_err(HoldError::Io)?;
     // Nothing is reserved behind the end of a chunk that is whole.
-    if size != Some(length.get()) {
-        let blob = held.storage().open_part(held.id(), part).map_err(HoldError::Io)?;
-        blob.truncate(length.get()).map_err(HoldError::Io)?;
+    if let Some(StoredFile { size, mark }) = found
+        && size == length.get()
+    {
+        return Ok(Whole { part, length, mark });
     }
-    Ok((part, length))
+    let blob = held.storage().open_part(held.id(), part).map_err(HoldError::Io)?;
+    blob.truncate(length.get()).map_err(HoldError::Io)?;
+    let mark = mark_of(&*blob).map_err(HoldError::Io)?;
+    Ok(Whole { part, length, mark })
 }
 
 /// A failed fsync is final: the bytes may be gone although they can still be read. Their chunks are
@@ -194,13 +207,14 @@ fn first_name(held: &Held, composite: Option<Sha256Digest>, options: &MergeOptio
 /// a crash can tell whose file it finds.
 fn appear(
     held: &mut Held,
-    part: PartId,
+    whole: Whole,
     (first, form): (FinalName, Option<DigestForm>),
     flush: Flush,
 ) -> Result<(), MergeError> {
+    let Whole { part, mark, .. } = whole;
     for n in 1..ALTERNATIVES {
         let name = if n == 1 { first.clone() } else { first.alternative(n) };
-        held.commit([Fact::Merging { name: name.clone(), form }], flush)?;
+        held.commit([Fact::Merging { name: name.clone(), form, mark }], flush)?;
         let published = held.storage().publish(held.id(), part, &name, flush);
         match published {
             Ok(Published::Done) => return Ok(()),

@@ -4,7 +4,7 @@ use std::{fs::File, io, ops::Range, sync::Arc};
 
 use crate::{
     durable::Flush,
-    storage::{Blob, Published, Staged, Storage, StoredPart, StoredUpload},
+    storage::{Blob, Published, Staged, Storage, StoredFile, StoredPart, StoredUpload},
     upload::{FinalName, PartId, Timestamp, UploadId},
 };
 
@@ -108,8 +108,8 @@ impl Storage for Harmed {
         self.inner.parts(id)
     }
 
-    fn part_size(&self, id: &UploadId, part: PartId) -> io::Result<Option<u64>> {
-        self.inner.part_size(id, part)
+    fn part_file(&self, id: &UploadId, part: PartId) -> io::Result<Option<StoredFile>> {
+        self.inner.part_file(id, part)
     }
 
     fn remove_part(&self, id: &UploadId, part: PartId) -> io::Result<()> {
@@ -142,8 +142,8 @@ impl Storage for Harmed {
         Ok(published)
     }
 
-    fn finished_size(&self, name: &FinalName) -> io::Result<Option<u64>> {
-        self.inner.finished_size(name)
+    fn finished_file(&self, name: &FinalName) -> io::Result<Option<StoredFile>> {
+        self.inner.finished_file(name)
     }
 
     fn sync_parts(&self, id: &UploadId, flush: Flush) -> io::Result<()> {

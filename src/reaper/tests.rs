@@ -300,7 +300,7 @@ async fn a_start_resumes_what_a_crash_interrupted() {
         bench.plant(&merging, part(0), b"1234");
         let name = FinalName::parse("world").unwrap();
         bench.reopen().await;
-        bench.force(&merging, [Fact::Merging { name, form: None }]).await;
+        bench.force(&merging, [Fact::Merging { name, form: None, mark: None }]).await;
         // Complete, but its client never asked; and one that is on its way.
         bench.put(HASH, (0, b"1234"), layout(4, 4, 1)).await.unwrap();
         let half = bench.create(Some(14)).await;
@@ -372,9 +372,11 @@ async fn a_finish_of_which_only_the_ledger_tells_is_written_down_by_a_start() {
         let id = bench.create(Some(4)).await;
         bench.plant(&id, PartId::WHOLE, b"1234");
         let (chunk, digest) = (ChunkIndex::ZERO, Some(Sha256Digest::of(b"1234")));
-        let sealed = Fact::Sealed { chunk, length: 4, digest, part: PartId::WHOLE };
+        let sealed = Fact::Sealed { chunk, length: 4, digest, part: PartId::WHOLE, flushed: false };
         let name = FinalName::parse("world").unwrap();
-        bench.force(&id, [sealed, Fact::Merging { name: name.clone(), form: None }]).await;
+        bench
+            .force(&id, [sealed, Fact::Merging { name: name.clone(), form: None, mark: None }])
+            .await;
         bench.storage().publish(&id, PartId::WHOLE, &name, Flush::Lazy).unwrap();
         assert!(bench.parts(&id).is_empty());
         bench.reopen().await;

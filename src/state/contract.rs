@@ -1,14 +1,14 @@
 //! What every adapter promises: one suite that all of them pass, and uploads to try it with.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use super::{Listed, Shard, State, StateError, Versioned};
 use crate::{
     durable::Flush,
     upload::{
         ChunkCount, ChunkIndex, ChunkSize, Content, ContentKey, Dialect, DigestForm, Fact,
-        FinalName, IdSecret, Layout, Length, Manifest, Offset, PartId, Phase, Record, Sha256Digest,
-        Stamped, Timestamp, UploadId,
+        FileMark, FinalName, IdSecret, Layout, Length, Manifest, Offset, PartId, Phase, Record,
+        Sha256Digest, Stamped, Timestamp, UploadId,
     },
 };
 
@@ -80,7 +80,7 @@ pub(crate) fn stamped(seconds: u64, fact: Fact) -> Stamped {
 pub(crate) fn sealed(chunk: u64, length: u64) -> Fact {
     let chunk = ChunkIndex::new(chunk).unwrap();
     let digest = Some(Sha256Digest::of(&chunk.get().to_le_bytes()));
-    Fact::Sealed { chunk, length, digest, part: PartId::new(chunk) }
+    Fact::Sealed { chunk, length, digest, part: PartId::new(chunk), flushed: false }
 }
 
 /// A life in commits, with each kind of fact but the two that end it otherwise.
@@ -92,18 +92,19 @@ pub(crate) fn life() -> Vec<Vec<Stamped>> {
     let merging = |name: &str| Fact::Merging {
         name: FinalName::parse(name).unwrap(),
         form: Some(DigestForm::Hex),
+        mark: Some(FileMark { inode: NonZeroU64::MIN, born: 2, modified: 3 }),
     };
     let facts = vec![
         vec![Fact::Touched],
         vec![Fact::Pending { offset: Offset::ZERO }, sealed(0, 4), Fact::Rejected],
         vec![Fact::Pending { offset: Offset::ZERO }, sealed(0, 4), Fact::Accepted],
         vec![Fact::Tail { chunk: chunk(1), length: 3, digest }],
-        vec![Fact::Sealed { chunk: chunk(1), length: 4, digest: None, part }],
+        vec![Fact::Sealed { chunk: chunk(1), length: 4, digest: None, part, flushed: true }],
         vec![Fact::Length(Length::new(10).unwrap()), Fact::Verified { epoch: 4 }],
         vec![sealed(2, 2)],
         vec![Fact::Dropped { chunk: chunk(1) }],
         vec![sealed(1, 4)],
-        vec![Fact::Absorbed { chunk: chunk(1), into: PartId::new(chunk(0)) }],
+        vec![Fact::Absorbed { chunk: chunk(1), into: PartId::new(chunk(0)), flushed: true }],
         vec![merging("short")],
         vec![Fact::MergeAbandoned],
         vec![merging(&long_name)],
@@ -288,10 +289,10 @@ pub(crate) fn lists_who_is_in_the_middle_of_a_finish(place: &dyn Place) {
     let length = Length::new(4).unwrap();
     let facts = [
         (sealed(0, 4), false),
-        (Fact::Merging { name: name.clone(), form: None }, true),
-        (Fact::Merging { name, form: None }, true),
+        (Fact::Merging { name: name.clone(), form: None, mark: None }, true),
+        (Fact::Merging { name, form: None, mark: None }, true),
         (Fact::MergeAbandoned, false),
-        (Fact::Merging { name: FinalName::parse("other").unwrap(), form: None }, true),
+        (Fact::Merging { name: FinalName::parse("other").unwrap(), form: None, mark: None }, true),
         (Fact::Finished { length, composite: None }, false),
     ];
     let mut held = state.create(manifest(&id, Some(4)), Flush::Lazy).unwrap();

@@ -8,7 +8,7 @@ use std::io;
 
 use self::blob::{FaultBlob, FaultStaged};
 pub use self::plan::{Failure, Faults, Operation};
-use super::{Blob, Published, Staged, Storage, StoredPart, StoredUpload};
+use super::{Blob, Published, Staged, Storage, StoredFile, StoredPart, StoredUpload};
 use crate::{
     durable::Flush,
     upload::{FinalName, PartId, Timestamp, UploadId},
@@ -84,9 +84,9 @@ impl<S: Storage> Storage for FaultStorage<S> {
         self.inner.parts(id)
     }
 
-    fn part_size(&self, id: &UploadId, part: PartId) -> io::Result<Option<u64>> {
+    fn part_file(&self, id: &UploadId, part: PartId) -> io::Result<Option<StoredFile>> {
         self.faults.enter(Operation::Parts)?;
-        self.inner.part_size(id, part)
+        self.inner.part_file(id, part)
     }
 
     fn remove_part(&self, id: &UploadId, part: PartId) -> io::Result<()> {
@@ -115,9 +115,9 @@ impl<S: Storage> Storage for FaultStorage<S> {
         self.inner.publish(id, part, name, flush)
     }
 
-    fn finished_size(&self, name: &FinalName) -> io::Result<Option<u64>> {
-        self.faults.enter(Operation::OpenFinished)?;
-        self.inner.finished_size(name)
+    fn finished_file(&self, name: &FinalName) -> io::Result<Option<StoredFile>> {
+        self.faults.enter(Operation::FinishedFile)?;
+        self.inner.finished_file(name)
     }
 
     fn sync_finished(&self, flush: Flush) -> io::Result<()> {

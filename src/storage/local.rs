@@ -14,16 +14,19 @@ use std::{
     collections::BTreeMap,
     fs::{self, DirEntry},
     io::{self, ErrorKind},
+    num::NonZeroU64,
+    os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use self::file::{LocalFile, LocalStaged};
 pub use self::reader::{FoundPart, LocalReader, Place};
-use super::{Blob, Published, Staged, Storage, StoredPart, StoredUpload};
+use super::{Blob, Published, Staged, Storage, StoredFile, StoredPart, StoredUpload};
 use crate::{
     durable::{self, Flush, SharedFolder},
-    upload::{FinalName, PartId, Timestamp, UploadId},
+    upload::{FileMark, FinalName, PartId, Timestamp, UploadId},
 };
 
 /// Keeps bytes below one data directory. Nothing is opened, listed or remembered before it is asked
@@ -181,14 +184,14 @@ impl Storage for LocalStorage {
                 parts.push(StoredPart { part, size: metadata.len() });
             }
         }
-        let whole = self.part_size(id, PartId::WHOLE)?;
+        let whole = plain_size(&self.part(id, PartId::WHOLE))?;
         parts.extend(whole.map(|size| StoredPart { part: PartId::WHOLE, size }));
         parts.sort_unstable_by_key(|stored| stored.part);
         Ok(parts)
     }
 
-    fn part_size(&self, id: &UploadId, part: PartId) -> io::Result<Option<u64>> {
-        plain_size(&self.part(id, part))
+    fn part_file(&self, id: &UploadId, part: PartId) -> io::Result<Option<StoredFile>> {
+        stored_file(&self.part(id, part))
     }
 
     fn remove_part(&self, id: &UploadId, part: PartId) -> io::Result<()> {
@@ -248,8 +251,8 @@ impl Storage for LocalStorage {
         Ok(Published::Done)
     }
 
-    fn finished_size(&self, name: &FinalName) -> io::Result<Option<u64>> {
-        plain_size(&self.finished(name))
+    fn finished_file(&self, name: &FinalName) -> io::Result<Option<StoredFile>> {
+        stored_file(&self.finished(name))
     }
 
     fn sync_finished(&self, flush: Flush) -> io::Result<()> {
@@ -403,8 +406,29 @@ fn part_entries(folder: &Path) -> io::Result<Vec<(DirEntry, PartId)>> {
 
 /// Bytes of a plain file; `None` for whatever else is there, or nothing.
 fn plain_size(path: &Path) -> io::Result<Option<u64>> {
-    let found = unless_gone(fs::symlink_metadata(path))?.filter(fs::Metadata::is_file);
-    Ok(found.map(|metadata| metadata.len()))
+    Ok(plain_file(path)?.map(|metadata| metadata.len()))
+}
+
+fn stored_file(path: &Path) -> io::Result<Option<StoredFile>> {
+    let found = plain_file(path)?;
+    Ok(found.map(|found| StoredFile { size: found.len(), mark: mark_of(&found) }))
+}
+
+fn plain_file(path: &Path) -> io::Result<Option<fs::Metadata>> {
+    Ok(unless_gone(fs::symlink_metadata(path))?.filter(fs::Metadata::is_file))
+}
+
+/// What tells a file from others.
+pub(super) fn mark_of(metadata: &fs::Metadata) -> Option<FileMark> {
+    let nanos = |time: io::Result<SystemTime>| {
+        let since = time.ok()?.duration_since(UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_nanos()).ok()
+    };
+    Some(FileMark {
+        inode: NonZeroU64::new(metadata.ino())?,
+        born: nanos(metadata.created()).unwrap_or(0),
+        modified: nanos(metadata.modified()).unwrap_or(0),
+    })
 }
 
 /// `None` for what somebody else removed since it was listed.

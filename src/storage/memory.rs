@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use super::{Blob, Published, Staged, Storage, StoredPart, StoredUpload};
+use super::{Blob, Published, Staged, Storage, StoredFile, StoredPart, StoredUpload};
 use crate::{
     durable::Flush,
     upload::{FinalName, PartId, Timestamp, UploadId},
@@ -99,8 +99,9 @@ impl Storage for MemoryStorage {
         Ok(parts.map(|(part, file)| StoredPart { part: *part, size: file.size() }).collect())
     }
 
-    fn part_size(&self, id: &UploadId, part: PartId) -> io::Result<Option<u64>> {
-        Ok(self.content().part(id, part).ok().map(|file| file.size()))
+    fn part_file(&self, id: &UploadId, part: PartId) -> io::Result<Option<StoredFile>> {
+        let stored = |file: Arc<File>| StoredFile { size: file.size(), mark: None };
+        Ok(self.content().part(id, part).ok().map(stored))
     }
 
     fn remove_part(&self, id: &UploadId, part: PartId) -> io::Result<()> {
@@ -136,8 +137,9 @@ impl Storage for MemoryStorage {
         Ok(Published::Done)
     }
 
-    fn finished_size(&self, name: &FinalName) -> io::Result<Option<u64>> {
-        Ok(self.content().finished.get(name).map(|file| file.size()))
+    fn finished_file(&self, name: &FinalName) -> io::Result<Option<StoredFile>> {
+        let stored = |file: &Arc<File>| StoredFile { size: file.size(), mark: None };
+        Ok(self.content().finished.get(name).map(stored))
     }
 
     fn sync_parts(&self, _id: &UploadId, _flush: Flush) -> io::Result<()> {

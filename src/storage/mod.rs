@@ -21,7 +21,7 @@ pub use self::{
 };
 use crate::{
     durable::Flush,
-    upload::{FinalName, PartId, Timestamp, UploadId},
+    upload::{FileMark, FinalName, PartId, Timestamp, UploadId},
 };
 
 /// An open part, staged file or finished file.
@@ -90,6 +90,45 @@ pub struct StoredUpload {
     pub changed: Timestamp,
 }
 
+/// A part, or a finished file: what has its name now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Its bytes.
+    pub size: u64,
+    /// What tells it from others; absent where that is not known.
+    pub mark: Option<FileMark>,
+}
+
+impl StoredFile {
+    /// What is known of an open one.
+    pub fn of(blob: &dyn Blob) -> io::Result<Self> {
+        Ok(Self { size: blob.size()?, mark: mark_of(blob)? })
+    }
+}
+
+/// What tells the file behind a blob from others; `None` where there is no file.
+pub fn mark_of(blob: &dyn Blob) -> io::Result<Option<FileMark>> {
+    let Some(file) = blob.file() else { return Ok(None) };
+    Ok(local::mark_of(&file.metadata()?))
+}
+
+/// Is there no room, on the disk or in the quota of whoever we run as?
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+impl dyn Storage {
+    /// Bytes of a part; `None` if it is not there.
+    pub fn part_size(&self, id: &UploadId, part: PartId) -> io::Result<Option<u64>> {
+        Ok(self.part_file(id, part)?.map(|found| found.size))
+    }
+
+    /// Bytes of a finished file; `None` if there is none.
+    pub fn finished_size(&self, name: &FinalName) -> io::Result<Option<u64>> {
+        Ok(self.finished_file(name)?.map(|found| found.size))
+    }
+}
+
 /// What became of a wish for a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
@@ -134,8 +173,8 @@ pub trait Storage: Debug + Send + Sync + 'static {
     /// folder.
     fn parts(&self, id: &UploadId) -> io::Result<Vec<StoredPart>>;
 
-    /// Bytes of a part; `None` if it is not there.
-    fn part_size(&self, id: &UploadId, part: PartId) -> io::Result<Option<u64>>;
+    /// What is known of a part; `None` if it is not there.
+    fn part_file(&self, id: &UploadId, part: PartId) -> io::Result<Option<StoredFile>>;
 
     /// Removes a part; no error if it is not there.
     fn remove_part(&self, id: &UploadId, part: PartId) -> io::Result<()>;
@@ -158,8 +197,8 @@ pub trait Storage: Debug + Send + Sync + 'static {
         flush: Flush,
     ) -> io::Result<Published>;
 
-    /// Bytes of a finished file; `None` if there is none.
-    fn finished_size(&self, name: &FinalName) -> io::Result<Option<u64>>;
+    /// What is known of a finished file; `None` if there is none.
+    fn finished_file(&self, name: &FinalName) -> io::Result<Option<StoredFile>>;
 
     /// Waits, under [`Flush::Durable`], until all names of finished files are on the disk.
     fn sync_finished(&self, flush: Flush) -> io::Result<()>;

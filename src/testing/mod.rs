@@ -448,7 +448,7 @@ pub(crate) fn layout(chunk_size: u64, length: u64, total: u64) -> Option<Layout>
     Some(Layout::by_total(size, length, ChunkCount::new(total).unwrap()).unwrap())
 }
 
-fn key(hash: &str) -> ChunkKey {
+pub(crate) fn key(hash: &str) -> ChunkKey {
     let filename = Some("world.txt".to_owned());
     ChunkKey { owner: String::new(), hash: UploadHash::parse(hash).unwrap(), filename }
 }

@@ -27,7 +27,7 @@ pub(crate) struct StateFaults {
 struct Plan {
     calls: u64,
     failed: u64,
-    fail: Option<u64>,
+    fail: Option<(u64, Failure)>,
     /// Once something failed, here or in the storage, nothing works any more.
     crash: bool,
 }
@@ -39,7 +39,12 @@ impl StateFaults {
 
     /// The `nth` change from now on fails.
     pub(crate) fn fail(&self, nth: u64) {
-        *self.plan.lock().unwrap() = Plan { fail: Some(nth), ..Plan::default() };
+        self.fail_as(nth, Failure::NoSpace);
+    }
+
+    /// The same, in this way.
+    pub(crate) fn fail_as(&self, nth: u64, failure: Failure) {
+        *self.plan.lock().unwrap() = Plan { fail: Some((nth, failure)), ..Plan::default() };
     }
 
     /// The machine stops with the first fault of either kind.
@@ -64,14 +69,16 @@ impl StateFaults {
         let mut plan = self.plan.lock().unwrap();
         plan.calls += 1;
         let dead = plan.crash && (plan.failed > 0 || !self.storage.failed().is_empty());
-        if !dead && plan.fail != Some(plan.calls) {
+        let calls = plan.calls;
+        let due = plan.fail.filter(|(nth, _)| *nth == calls).map(|(_, failure)| failure);
+        if !dead && due.is_none() {
             return Ok(());
         }
         plan.failed += 1;
         if plan.crash {
             self.storage.fail_any_from(1, Failure::Device);
         }
-        Err(StateError::Io(io::Error::from(Failure::NoSpace)))
+        Err(StateError::Io(io::Error::from(due.unwrap_or(Failure::NoSpace))))
     }
 }
 

@@ -13,6 +13,8 @@ pub struct SealedChunk {
     pub digest: Option<Sha256Digest>,
     /// The file that holds it.
     pub part: PartId,
+    /// Were its bytes on the disk before it counted? Else a failed flush leaves them unsure.
+    pub flushed: bool,
 }
 
 const BLOCK: u64 = 256;

@@ -3,6 +3,7 @@
 use super::{
     digest::{DigestForm, Sha256Digest},
     id::UploadId,
+    mark::FileMark,
     name::FinalName,
     part::PartId,
     time::Timestamp,
@@ -25,6 +26,8 @@ pub enum Fact {
         digest: Option<Sha256Digest>,
         /// The file that holds it.
         part: PartId,
+        /// Were its bytes on the disk before it counted?
+        flushed: bool,
     },
     /// The first `length` bytes of the unsealed chunk behind the prefix were promised to be
     /// durable.
@@ -58,6 +61,8 @@ pub enum Fact {
         chunk: ChunkIndex,
         /// The part that holds it now.
         into: PartId,
+        /// Were its bytes on the disk there before this counted?
+        flushed: bool,
     },
     /// The length is known now.
     Length(Length),
@@ -94,6 +99,8 @@ pub enum Fact {
         name: FinalName,
         /// In which form the client's digest matched; absent where it gave none.
         form: Option<DigestForm>,
+        /// Tells the file from others; absent where the storage knows no marks.
+        mark: Option<FileMark>,
     },
     /// The merge did not happen; the upload is as before.
     MergeAbandoned,

@@ -4,11 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     chunk_table::{ChunkTable, SealedChunk},
-    digest::{CompositeDigest, DigestForm, Sha256Digest},
+    digest::{CompositeDigest, Sha256Digest},
     fact::{Fact, Stamped},
+    finished::{Finished, Merging},
     id::UploadId,
     layout::{Layout, LayoutError},
     manifest::Manifest,
+    mark::FileMark,
     name::FinalName,
     part::PartId,
     phase::{IllegalMove, Phase, PhaseEvent},
@@ -21,21 +23,6 @@ pub const JOINED_CHUNKS_MAX: u64 = 1 << 24;
 
 /// A moment that lies further ahead was never true: the clock was wrong when it was written down.
 pub const CLOCK_ERROR: Duration = Duration::from_hours(24);
-
-/// The finished file of an upload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finished {
-    /// Its name under `files/`.
-    pub name: FinalName,
-    /// Its bytes.
-    pub length: Length,
-    /// The raw composite digest; absent under `--chunk-digest none`.
-    pub composite: Option<Sha256Digest>,
-    /// In which form the client's digest matched; absent where it gave none.
-    pub form: Option<DigestForm>,
-    /// When it became visible.
-    pub at: Timestamp,
-}
 
 /// A fact that cannot follow what the record holds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,7 +93,7 @@ pub struct Record {
     pending: Option<Pending>,
     promised: bool,
     lent: Option<(PartId, UploadId)>,
-    merging: Option<(FinalName, Option<DigestForm>)>,
+    merging: Option<Merging>,
     finished: Option<Finished>,
 }
 
@@ -207,9 +194,14 @@ impl Record {
     /// The name under which it is about to appear, or has appeared.
     pub const fn merging(&self) -> Option<&FinalName> {
         match &self.merging {
-            Some((name, _)) => Some(name),
+            Some(merging) => Some(&merging.name),
             None => None,
         }
+    }
+
+    /// Tells the file that is about to appear, or has appeared, from others.
+    pub fn merging_mark(&self) -> Option<FileMark> {
+        self.merging.as_ref().and_then(|merging| merging.mark)
     }
 
     /// The finished file.
@@ -276,9 +268,9 @@ impl Record {
     /// Takes in one more fact, or refuses it and stays as it was.
     pub fn apply(&mut self, stamped: &Stamped) -> Result<(), LawError> {
         match &stamped.fact {
-            Fact::Sealed { chunk, length, digest, part } => {
-                let sealed = SealedChunk { length: *length, digest: *digest, part: *part };
-                self.seal(*chunk, sealed)?;
+            Fact::Sealed { chunk, length, digest, part, flushed } => {
+                let (length, digest, part, flushed) = (*length, *digest, *part, *flushed);
+                self.seal(*chunk, SealedChunk { length, digest, part, flushed })?;
                 self.touch(stamped.at);
             }
             Fact::Tail { chunk, length, digest } => {
@@ -307,9 +299,9 @@ impl Record {
                 self.phase = self.phase.after(PhaseEvent::Drop)?;
                 self.chunks.remove(*chunk);
             }
-            Fact::Absorbed { chunk, into } => {
+            Fact::Absorbed { chunk, into, flushed } => {
                 self.ensure_settled()?;
-                self.relocate(*chunk, *into)?;
+                self.relocate(*chunk, (*into, *flushed))?;
             }
             Fact::Lent { part, to } => self.lent = Some((*part, to.clone())),
             Fact::Promised => self.promised = true,
@@ -319,10 +311,10 @@ impl Record {
             }
             Fact::Digested { chunk, digest } => self.add_digest(*chunk, *digest)?,
             Fact::Verified { epoch } => self.epoch = *epoch,
-            Fact::Merging { name, form } => {
+            Fact::Merging { name, form, mark } => {
                 self.ensure_settled()?;
                 self.phase = self.phase.after(PhaseEvent::Merge)?;
-                self.merging = Some((name.clone(), *form));
+                self.merging = Some(Merging { name: name.clone(), form: *form, mark: *mark });
             }
             Fact::MergeAbandoned => {
                 self.phase = self.phase.after(PhaseEvent::Abandon)?;
@@ -368,7 +360,7 @@ impl Record {
         let part = PartId::new(ChunkIndex::ZERO);
         for chunk in total.indexes() {
             let length = self.layout.chunk_len(chunk)?;
-            self.chunks.insert(chunk, SealedChunk { length, digest: None, part });
+            self.chunks.insert(chunk, SealedChunk { length, digest: None, part, flushed: false });
         }
         self.settle()
     }
@@ -390,21 +382,26 @@ impl Record {
         composite: Option<Sha256Digest>,
         at: Timestamp,
     ) -> Result<(), LawError> {
-        let (name, form) = self.merging.clone().ok_or(LawError::NothingMerging)?;
+        let merging = self.merging.clone().ok_or(LawError::NothingMerging)?;
+        let Merging { name, form, mark } = merging;
         let expected = self.layout.length();
         if expected != Some(length) {
             return Err(LawError::FinishedLength { expected, actual: length });
         }
         self.phase = self.phase.after(PhaseEvent::Publish)?;
-        self.finished = Some(Finished { name, length, composite, form, at });
+        self.finished = Some(Finished { name, mark, length, composite, form, at });
         Ok(())
     }
 
-    fn relocate(&mut self, chunk: ChunkIndex, into: PartId) -> Result<(), LawError> {
+    fn relocate(
+        &mut self,
+        chunk: ChunkIndex,
+        (part, flushed): (PartId, bool),
+    ) -> Result<(), LawError> {
         self.phase.after(PhaseEvent::Receive)?;
-        self.place(chunk, into)?;
+        self.place(chunk, part)?;
         let sealed = self.chunks.get(chunk).copied().ok_or(LawError::NotSealed { chunk })?;
-        self.chunks.insert(chunk, SealedChunk { part: into, ..sealed });
+        self.chunks.insert(chunk, SealedChunk { part, flushed, ..sealed });
         Ok(())
     }
 
@@ -480,7 +477,8 @@ mod tests {
     #[test]
     fn a_finished_file_has_the_length_of_its_upload() {
         let name = FinalName::parse("a.bin").unwrap();
-        let merging = with(&[length(4), sealed(0, 4), Fact::Merging { name, form: None }]);
+        let merging =
+            with(&[length(4), sealed(0, 4), Fact::Merging { name, form: None, mark: None }]);
         for bytes in [0, 3, 5, 1 << 40, 4] {
             let mut record = merging.clone();
             let length = Length::new(bytes).unwrap();
@@ -502,11 +500,11 @@ mod tests {
     fn a_chunk_cannot_be_absorbed_into_one_that_begins_behind_it() {
         let record = with(&[sealed(0, 4), sealed(1, 4)]);
         let [first, second] = [0, 1].map(|k| PartId::new(ChunkIndex::new(k).unwrap()));
-        let backwards = Fact::Absorbed { chunk: ChunkIndex::ZERO, into: second };
+        let backwards = Fact::Absorbed { chunk: ChunkIndex::ZERO, into: second, flushed: false };
         assert!(record.clone().apply(&stamped(2, backwards)).is_err());
         let mut record = record;
         let chunk = ChunkIndex::new(1).unwrap();
-        record.apply(&stamped(2, Fact::Absorbed { chunk, into: first })).unwrap();
+        record.apply(&stamped(2, Fact::Absorbed { chunk, into: first, flushed: false })).unwrap();
         assert_eq!(record.last_in(first), Some(chunk));
     }
 
@@ -523,7 +521,7 @@ mod tests {
             1 => (chunk.clone(), 1..3_u32).prop_map(|(chunk, generation)| {
                 let chunk = ChunkIndex::new(chunk).unwrap();
                 let part = PartId { first: chunk, generation };
-                Fact::Sealed { chunk, length: 4, digest: None, part }
+                Fact::Sealed { chunk, length: 4, digest: None, part, flushed: true }
             }),
             1 => chunk.prop_map(|chunk| Fact::Dropped { chunk: ChunkIndex::new(chunk).unwrap() }),
             1 => (0..5_u64).prop_map(|chunks| length(chunks * 4)),
@@ -585,9 +583,10 @@ mod tests {
     fn nothing_is_built_on_what_may_be_taken_back() {
         let mut record = with(&[length(8), sealed(0, 4), pending(), sealed(1, 4)]);
         let part = PartId::new(ChunkIndex::ZERO);
-        let absorbed = Fact::Absorbed { chunk: ChunkIndex::new(1).unwrap(), into: part };
+        let absorbed =
+            Fact::Absorbed { chunk: ChunkIndex::new(1).unwrap(), into: part, flushed: false };
         let name = FinalName::parse("a.bin").unwrap();
-        for fact in [absorbed, Fact::Merging { name, form: None }] {
+        for fact in [absorbed, Fact::Merging { name, form: None, mark: None }] {
             assert_eq!(record.apply(&stamped(2, fact)), Err(LawError::Pending));
         }
         record.apply(&stamped(2, Fact::Expired)).unwrap();

@@ -353,7 +353,8 @@ fn open_record(sealed: &[u64]) -> Record {
     });
     for number in sealed {
         let chunk = index(*number);
-        let fact = Fact::Sealed { chunk, length: 5, digest: None, part: PartId::new(chunk) };
+        let (part, flushed) = (PartId::new(chunk), false);
+        let fact = Fact::Sealed { chunk, length: 5, digest: None, part, flushed };
         apply(&mut record, fact).unwrap();
     }
     record

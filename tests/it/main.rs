@@ -50,6 +50,7 @@ mod linear;
 mod load;
 mod mixed;
 mod model;
+mod names;
 mod openapi;
 mod overload;
 mod page;

@@ -25,6 +25,7 @@ pub(crate) fn ranges(data: &[u8]) {
         let manifest = manifest(filename, media_type, length);
         let finished = Finished {
             name: FinalName::parse("hello.txt").unwrap(),
+            mark: None,
             length,
             composite: Some(Sha256Digest::of(b"x")),
             form: None,

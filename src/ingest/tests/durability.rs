@@ -126,7 +126,7 @@ async fn promised_and_torn(bytes: &[u8], sealed: usize) -> (Bench, UploadId) {
         let bytes = &bytes[index * 4..index * 4 + 4];
         let digest = Some(Sha256Digest::of(bytes));
         let chunk = chunk(u64::try_from(index).unwrap());
-        Fact::Sealed { chunk, length: 4, digest, part: part(0) }
+        Fact::Sealed { chunk, length: 4, digest, part: part(0), flushed: true }
     };
     bench.force(&id, (0..sealed).map(seal)).await;
     bench.reopen_with(|setup| setup.epoch = 1).await;
@@ -173,7 +173,7 @@ async fn a_chunk_of_a_merge_that_a_power_loss_broke_off_is_not_taken_for_stored(
     bench.settle().await;
     let id = bench.id_of(HASH);
     let name = FinalName::parse("world.txt").unwrap();
-    bench.force(&id, [Fact::Merging { name, form: None }]).await;
+    bench.force(&id, [Fact::Merging { name, form: None, mark: None }]).await;
     bench.storage().remove_part(&id, part(0)).unwrap();
     bench.reopen_with(|setup| setup.epoch = 1).await;
     for (index, chunk) in bytes.chunks(4).enumerate() {
@@ -198,7 +198,11 @@ async fn a_finished_file_that_lost_bytes_is_never_served() {
             if damaged {
                 let file = std::fs::read_dir(bench.folder().join("files")).unwrap();
                 let file = file.map(Result::unwrap).next().unwrap().path();
-                std::fs::write(file, [&bytes[..11], &[!bytes[11]]].concat()).unwrap();
+                // Nobody wrote to it: it has the time that it had.
+                let modified = std::fs::metadata(&file).unwrap().modified().unwrap();
+                std::fs::write(&file, [&bytes[..11], &[!bytes[11]]].concat()).unwrap();
+                let file = std::fs::File::options().write(true).open(file).unwrap();
+                file.set_modified(modified).unwrap();
             }
             bench.reopen_with(|setup| setup.epoch = 1).await;
             let served = bench.ingest.download(&id).await;

@@ -8,8 +8,10 @@ use crate::{
     hold::HoldError,
     ingest::{IngestError, MergeOutcome},
     storage::{Failure, Operation},
-    testing::{Bench, Medium, content, layout, len},
-    upload::{Phase, Sha256Digest, UploadId},
+    testing::{Bench, Medium, content, key, layout, len},
+    upload::{
+        Checksum, ChecksumAlgorithm, ChecksumDemand, ChunkKey, Phase, Sha256Digest, UploadId,
+    },
 };
 
 const HASH: &str = "00112233445566778899aabbccddeeff";
@@ -92,6 +94,47 @@ impl Told {
         Ok(())
     }
 
+    async fn append_checked(
+        &mut self,
+        bench: &Bench,
+        id: &UploadId,
+        to: usize,
+        sum: Sum,
+    ) -> Result<(), IngestError> {
+        let bytes = content(LENGTH, 1);
+        let from = usize::try_from(self.offset).unwrap();
+        let of = if sum == Sum::Right { &bytes[from..to] } else { b"other bytes" };
+        let demand = ChecksumDemand::Checksum(Checksum::of(ChecksumAlgorithm::Sha256, of));
+        let script = crate::testing::Script::of(&bytes[from..to]);
+        let appended = bench.append_checked(id, self.offset, script, demand).await?;
+        match appended.failure {
+            Some(IngestError::ChecksumMismatch { .. }) if sum == Sum::Wrong => {}
+            Some(error) => return Err(error),
+            None => assert_eq!(sum, Sum::Right, "{appended:?}"),
+        }
+        assert!(appended.offset.get() >= self.offset, "{appended:?} {self:?}");
+        self.offset = appended.offset.get();
+        self.finished |= appended.finished.is_some();
+        Ok(())
+    }
+
+    /// Whatever is found has what was told.
+    async fn ask(&self, bench: &Bench) -> Result<(), IngestError> {
+        let named = key(HASH);
+        let unnamed = ChunkKey { filename: None, ..named.clone() };
+        for view in [
+            bench.ingest.status_of(named.clone()).await?,
+            bench.ingest.status_of(unnamed).await?,
+            bench.ingest.status_for_chunk(named).await?,
+        ] {
+            for (index, bytes) in &self.chunks {
+                let sealed = view.record.chunks().get(crate::testing::chunk(*index)).unwrap();
+                assert_eq!(sealed.digest, Some(Sha256Digest::of(bytes)));
+            }
+        }
+        Ok(())
+    }
+
     async fn put(&mut self, bench: &Bench, index: u64, salt: u8) -> Result<(), IngestError> {
         let bytes = chunk_of(&content(LENGTH, salt), index);
         self.unsure = Some((index, bytes.clone()));
@@ -109,8 +152,14 @@ impl Told {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sum {
+    Right,
+    Wrong,
+}
+
 /// What a story does; the same for every fault.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Story {
     AppendAndFinish,
     AppendAfterRestart,
@@ -118,12 +167,18 @@ enum Story {
     Replace,
     ReplaceBeforeTail,
     AppendOverChunks,
+    /// PATCHes with checksums, a wrong one among them.
+    Checked,
+    /// Looks by name in between, as index clients do.
+    Asked,
     Terminate,
     TerminateFinished,
 }
 
 impl Story {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
+        Self::Checked,
+        Self::Asked,
         Self::AppendAndFinish,
         Self::AppendAfterRestart,
         Self::PutAndMerge,
@@ -137,7 +192,7 @@ impl Story {
     /// What is there before anything fails.
     async fn prepare(self, bench: &mut Bench, told: &mut Told) -> UploadId {
         match self {
-            Self::AppendAndFinish => return bench.create(Some(14)).await,
+            Self::AppendAndFinish | Self::Checked => return bench.create(Some(14)).await,
             Self::AppendAfterRestart | Self::Terminate => {
                 let id = bench.create(Some(14)).await;
                 told.append(bench, &id, 7).await.unwrap();
@@ -149,7 +204,7 @@ impl Story {
                 told.append(bench, &id, 14).await.unwrap();
                 return id;
             }
-            Self::PutAndMerge => {}
+            Self::PutAndMerge | Self::Asked => {}
             Self::Replace => {
                 for index in [0, 1, 2] {
                     told.put(bench, index, 2).await.unwrap();
@@ -186,6 +241,18 @@ impl Story {
                     told.put(bench, index, 1).await?;
                 }
                 told.merge(bench, id).await?;
+            }
+            Self::Checked => {
+                for (to, sum) in [(3, Sum::Right), (9, Sum::Wrong), (9, Sum::Right)] {
+                    told.append_checked(bench, id, to, sum).await?;
+                }
+                told.append_checked(bench, id, 14, Sum::Right).await?;
+            }
+            Self::Asked => {
+                for index in [1, 0] {
+                    told.put(bench, index, 1).await?;
+                    told.ask(bench).await?;
+                }
             }
             Self::Replace => {
                 for index in [1, 0, 2] {
@@ -256,7 +323,8 @@ async fn complete(bench: &Bench, id: &UploadId, story: Story, what: &str) {
     let view = bench.ingest.status(id).await.ok();
     assert_eq!(view.as_ref().map_or(0, |view| view.offset.get()), head, "{what}");
     let finished = view.is_some_and(|view| view.record.finished().is_some());
-    if matches!(story, Story::AppendAndFinish | Story::AppendAfterRestart) {
+    let appends = [Story::AppendAndFinish, Story::AppendAfterRestart, Story::Checked];
+    if appends.contains(&story) {
         if !finished {
             let rest = &bytes[usize::try_from(head).unwrap()..];
             let told = bench.push(id, head, rest).await;

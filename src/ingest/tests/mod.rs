@@ -5,6 +5,7 @@ mod append;
 mod bracket;
 mod durability;
 mod faults;
+mod found;
 mod mixed;
 mod model;
 mod put;

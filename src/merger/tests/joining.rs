@@ -63,8 +63,9 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Storage(Failure::NoSpace),
+        Self::Storage(Failure::Device),
         Self::ShortWrite,
         Self::Ledger,
         Self::Crash,

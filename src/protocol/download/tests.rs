@@ -28,7 +28,7 @@ fn file(length: u64) -> (Manifest, Finished) {
     };
     let name = FinalName::parse("final.bin").unwrap();
     let composite = Some(Sha256Digest::of(b"hello world"));
-    (manifest, Finished { name, length, composite, form: None, at })
+    (manifest, Finished { name, mark: None, length, composite, form: None, at })
 }
 
 /// The answer to a GET of that file with these headers.

@@ -10,10 +10,12 @@
 //! in front of the frame that owns it. The last frame of a commit carries [`END`]: a reader takes a
 //! commit as a whole or not at all.
 
+use std::num::NonZeroU64;
+
 use super::bytes::{Reader, Writer};
 use crate::upload::{
-    ChunkIndex, DigestForm, Fact, FinalName, Length, Offset, OutOfRange, PartId, Sha256Digest,
-    Stamped, Timestamp, UploadId,
+    ChunkIndex, DigestForm, Fact, FileMark, FinalName, Length, Offset, OutOfRange, PartId,
+    Sha256Digest, Stamped, Timestamp, UploadId,
 };
 
 /// Bytes of a frame.
@@ -30,6 +32,8 @@ const DIGEST: u8 = 2;
 /// Flags: in which form the client's digest matched.
 const FORM_RAW: u8 = 4;
 const FORM_HEX: u8 = 8;
+/// Flag: the bytes were on the disk before. Earlier versions did not say.
+const FLUSHED: u8 = 16;
 
 /// What a frame tells. A number is never given a second meaning; new ones go behind.
 mod kind {
@@ -198,6 +202,20 @@ impl Frame {
         self
     }
 
+    fn flushed(mut self, flushed: bool) -> Self {
+        if flushed {
+            self.flags |= FLUSHED;
+        }
+        self
+    }
+
+    /// Without one the numbers are zero, as in the ledgers of earlier versions.
+    fn mark(mut self, mark: Option<&FileMark>) -> Self {
+        let Some(mark) = mark else { return self };
+        Writer::new(&mut self.data).put(&mark.born.to_le_bytes());
+        self.numbers(mark.inode.get(), mark.modified)
+    }
+
     /// Parts lie behind the digest's room.
     fn parts(mut self, numbers: &[u8]) -> Self {
         let mut writer = Writer::new(&mut self.data);
@@ -211,11 +229,11 @@ impl Frame {
 fn frames_of(stamped: &Stamped) -> Vec<Frame> {
     let new = |kind| Frame::new(kind, stamped.at);
     let frame = match &stamped.fact {
-        Fact::Sealed { chunk, length, digest, part } => {
+        Fact::Sealed { chunk, length, digest, part, flushed } => {
             let first = part.first.get().to_le_bytes();
             let part = [&first[..], &part.generation.to_le_bytes()].concat();
             let frame = new(kind::SEALED).numbers(chunk.get(), *length);
-            frame.digest(digest.as_ref()).parts(&part)
+            frame.digest(digest.as_ref()).parts(&part).flushed(*flushed)
         }
         Fact::Tail { chunk, length, digest } => {
             new(kind::TAIL).numbers(chunk.get(), *length).digest(Some(digest))
@@ -224,9 +242,9 @@ fn frames_of(stamped: &Stamped) -> Vec<Frame> {
         Fact::Accepted => new(kind::ACCEPTED),
         Fact::Rejected => new(kind::REJECTED),
         Fact::Dropped { chunk } => new(kind::DROPPED).numbers(chunk.get(), 0),
-        Fact::Absorbed { chunk, into } => {
+        Fact::Absorbed { chunk, into, flushed } => {
             let frame = new(kind::ABSORBED).numbers(chunk.get(), into.first.get());
-            frame.parts(&into.generation.to_le_bytes())
+            frame.parts(&into.generation.to_le_bytes()).flushed(*flushed)
         }
         Fact::Length(length) => new(kind::LENGTH).numbers(length.get(), 0),
         Fact::Touched => new(kind::TOUCHED),
@@ -240,9 +258,10 @@ fn frames_of(stamped: &Stamped) -> Vec<Frame> {
             new(kind::DIGESTED).numbers(chunk.get(), 0).digest(Some(digest))
         }
         Fact::Verified { epoch } => new(kind::VERIFIED).numbers(*epoch, 0),
-        Fact::Merging { name, form } => {
+        Fact::Merging { name, form, mark } => {
             let flags = form_flag(*form);
-            return with_text(name.as_str(), Frame { flags, ..new(kind::MERGING) });
+            let frame = Frame { flags, ..new(kind::MERGING) }.mark(mark.as_ref());
+            return with_text(name.as_str(), frame);
         }
         Fact::MergeAbandoned => new(kind::MERGE_ABANDONED),
         Fact::Finished { length, composite } => {
@@ -257,7 +276,8 @@ fn frames_of(stamped: &Stamped) -> Vec<Frame> {
 
 fn with_text(text: &str, owner: Frame) -> Vec<Frame> {
     let text_frame = |piece: &[u8]| {
-        let mut frame = Frame { kind: kind::TEXT, flags: 0, ..owner.clone() };
+        let data = [0; DATA_BYTES];
+        let mut frame = Frame { kind: kind::TEXT, flags: 0, data, ..owner.clone() };
         frame.count = u16::try_from(piece.len()).expect("a piece has at most 64 bytes");
         Writer::new(&mut frame.data).put(piece);
         frame
@@ -310,7 +330,7 @@ impl Frame {
             kind::MERGING => {
                 let text = String::from_utf8(text).map_err(|_| CodecError::Name)?;
                 let name = FinalName::parse(&text).map_err(|_| CodecError::Name)?;
-                Fact::Merging { name, form: self.form() }
+                Fact::Merging { name, form: self.form(), mark: self.stored_mark() }
             }
             kind::MERGE_ABANDONED => Fact::MergeAbandoned,
             kind::FINISHED => {
@@ -330,18 +350,29 @@ impl Frame {
         };
         let part = PartId { first: ChunkIndex::new(first)?, generation };
         let (chunk, digest) = (ChunkIndex::new(self.a)?, self.stored_digest());
-        Ok(Fact::Sealed { chunk, length: self.b, digest, part })
+        let (length, flushed) = (self.b, self.is_flushed());
+        Ok(Fact::Sealed { chunk, length, digest, part, flushed })
     }
 
     fn absorbed(&self) -> Result<Fact, CodecError> {
         let generation = self.behind_digest().u32().ok_or(CodecError::Newer(self.kind))?;
         let into = PartId { first: ChunkIndex::new(self.b)?, generation };
-        Ok(Fact::Absorbed { chunk: ChunkIndex::new(self.a)?, into })
+        let (chunk, flushed) = (ChunkIndex::new(self.a)?, self.is_flushed());
+        Ok(Fact::Absorbed { chunk, into, flushed })
     }
 
     fn stored_digest(&self) -> Option<Sha256Digest> {
         let bytes = Reader::new(&self.data).take()?;
         (self.flags & DIGEST != 0).then(|| Sha256Digest::new(bytes))
+    }
+
+    const fn is_flushed(&self) -> bool {
+        self.flags & FLUSHED != 0
+    }
+
+    fn stored_mark(&self) -> Option<FileMark> {
+        let (inode, born) = (NonZeroU64::new(self.a)?, Reader::new(&self.data).u64()?);
+        Some(FileMark { inode, born, modified: self.b })
     }
 
     fn behind_digest(&self) -> Reader<'_> {

@@ -32,6 +32,8 @@ pub enum Operation {
     SyncParts,
     /// `Storage::publish`
     Publish,
+    /// `Storage::finished_file`
+    FinishedFile,
     /// `Storage::open_finished`
     OpenFinished,
     /// `Storage::remove_finished`
@@ -65,6 +67,8 @@ pub enum Operation {
 pub enum Failure {
     /// ENOSPC: the disk is full.
     NoSpace,
+    /// EDQUOT: the quota is used up.
+    Quota,
     /// EIO: the disk is broken.
     Device,
 }
@@ -73,6 +77,7 @@ impl From<Failure> for io::Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::NoSpace => Errno::NOSPC.into(),
+            Failure::Quota => Errno::DQUOT.into(),
             Failure::Device => Errno::IO.into(),
         }
     }

@@ -14,7 +14,9 @@ use super::{FileNumber, Step, Trace};
 use crate::{
     durable::Flush,
     state::{Listed, MemoryState, Shard, State, StateError, Versioned},
-    storage::{Blob, MemoryStorage, Published, Staged, Storage, StoredPart, StoredUpload},
+    storage::{
+        Blob, MemoryStorage, Published, Staged, Storage, StoredFile, StoredPart, StoredUpload,
+    },
     upload::{ContentKey, FinalName, IdSecret, Manifest, PartId, Stamped, Timestamp, UploadId},
 };
 
@@ -131,8 +133,8 @@ impl Storage for TraceStorage {
         self.inner.parts(id)
     }
 
-    fn part_size(&self, id: &UploadId, part: PartId) -> io::Result<Option<u64>> {
-        self.inner.part_size(id, part)
+    fn part_file(&self, id: &UploadId, part: PartId) -> io::Result<Option<StoredFile>> {
+        self.inner.part_file(id, part)
     }
 
     fn remove_part(&self, id: &UploadId, part: PartId) -> io::Result<()> {
@@ -170,8 +172,8 @@ impl Storage for TraceStorage {
         Ok(published)
     }
 
-    fn finished_size(&self, name: &FinalName) -> io::Result<Option<u64>> {
-        self.inner.finished_size(name)
+    fn finished_file(&self, name: &FinalName) -> io::Result<Option<StoredFile>> {
+        self.inner.finished_file(name)
     }
 
     fn sync_finished(&self, flush: Flush) -> io::Result<()> {
@@ -198,7 +200,7 @@ impl Storage for TraceStorage {
         part: PartId,
         flush: Flush,
     ) -> io::Result<()> {
-        if self.inner.finished_size(name)?.is_none() {
+        if self.inner.finished_file(name)?.is_none() {
             return Ok(());
         }
         self.inner.withdraw(name, id, part, flush)?;

@@ -153,7 +153,10 @@ impl Client {
                 self.look(line, number)?;
                 continue;
             }
-            let head = self.ask(line, &request("HEAD", known.url()))?;
+            let Some(head) = self.ask(line, &request("HEAD", known.url())) else {
+                self.buried.push(known);
+                return None;
+            };
             assert!([404, 410].contains(&head.status), "it is back: {head:?}, {known:?}");
         }
         Some(())

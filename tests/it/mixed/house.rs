@@ -57,6 +57,23 @@ impl House {
         self.clients.iter_mut().for_each(Client::forget_offsets);
     }
 
+    /// All clients look at all they know, again and again, until `fate` is done with the server:
+    /// each first look at an upload finds and mends what a kill left of it.
+    pub fn recover(&mut self, fate: impl FnOnce(&Weather, u32)) {
+        let weather = Weather::default();
+        let line = Line { server: &self.server, weather: &weather, rules: &self.rules };
+        thread::scope(|scope| {
+            for client in &mut self.clients {
+                scope.spawn(move || {
+                    client.does("recover");
+                    while client.check(&line).is_some() {}
+                });
+            }
+            fate(&weather, self.server.pid());
+        });
+        self.clients.iter_mut().for_each(Client::forget_offsets);
+    }
+
     /// Every client looks at all it knows.
     pub fn check(&mut self) {
         self.all(|client, line| {

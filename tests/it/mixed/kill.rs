@@ -98,3 +98,47 @@ fn killed_under_mixed_load_with_every_answer_durable() {
     let rules = Rules { auto_merge: true, consumes: true, ..STEADY };
     rounds_of_kills("killed_under_mixed_load_with_every_answer_durable", 16, &options, rules);
 }
+
+/// Killed under load, and then as often as not again while it recovers: within the start, or while
+/// everybody looks at what is left.
+// rows: FAULT-01, FAULT-02
+// spec: STORE-1, STORE-3, STORE-12
+#[test]
+fn killed_again_while_it_recovers() {
+    const TEST: &str = "killed_again_while_it_recovers";
+    let mut random = Random::announced(TEST);
+    let args = [&COMMON[..], &["--chunks-per-part=3", "--verify-on-merge"]].concat();
+    let seed = random.next();
+    let mut house = House::new(Server::with(&args), STEADY, Random::seeded(seed));
+    let mut played = 0;
+    for round in Rounds::of(TEST, 12) {
+        let after = Duration::from_millis(house.random.between(20, 600));
+        house.play(|weather, pid| {
+            thread::sleep(after);
+            kill(weather, pid);
+        });
+        house.server.kill_9();
+        for _ in 0..house.random.between(1, 4) {
+            if house.random.below(3) == 0 {
+                let after = Duration::from_millis(house.random.between(0, 40));
+                house.server.dies_starting(after);
+            }
+            house.server.start_again();
+            let after = Duration::from_millis(house.random.between(0, 60));
+            house.recover(|weather, pid| {
+                thread::sleep(after);
+                kill(weather, pid);
+            });
+            house.server.kill_9();
+        }
+        house.server.start_again();
+        house.check();
+        house.files_are_whole();
+        house.finish_one_in(4);
+        played = round + 1;
+    }
+    house.finish_one_in(1);
+    house.check();
+    house.leaves_nothing(&args);
+    house.summary(TEST, played);
+}

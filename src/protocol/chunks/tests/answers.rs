@@ -31,7 +31,8 @@ fn merged() -> Record {
     let composite = record.composite().map(|composite: CompositeDigest| composite.raw);
     let name = FinalName::parse("a-20260801T120000Z-00000000.bin").unwrap();
     let form = Some(DigestForm::Raw);
-    for fact in [Fact::Merging { name, form }, Fact::Finished { length: length(15), composite }] {
+    let merging = Fact::Merging { name, form, mark: None };
+    for fact in [merging, Fact::Finished { length: length(15), composite }] {
         record.apply(&Stamped { at: AT, fact }).unwrap();
     }
     record

@@ -79,7 +79,8 @@ fn record(stored: &[u64]) -> Record {
     for number in stored {
         let chunk = index(*number);
         let digest = Some(Sha256Digest::of(&number.to_be_bytes()));
-        let fact = Fact::Sealed { chunk, length: 5, digest, part: PartId::new(chunk) };
+        let (part, flushed) = (PartId::new(chunk), false);
+        let fact = Fact::Sealed { chunk, length: 5, digest, part, flushed };
         record.apply(&Stamped { at: AT, fact }).unwrap();
     }
     record

@@ -30,6 +30,15 @@ fn digest() -> impl Strategy<Value = Sha256Digest> {
     any::<[u8; 32]>().prop_map(Sha256Digest::new)
 }
 
+fn mark() -> impl Strategy<Value = FileMark> {
+    let inode = any::<u64>().prop_filter_map("no file", NonZeroU64::new);
+    (inode, number(), any::<u64>()).prop_map(|(inode, born, modified)| FileMark {
+        inode,
+        born,
+        modified,
+    })
+}
+
 fn name() -> impl Strategy<Value = FinalName> {
     ("\\PC{1,255}", 1..=255_usize).prop_filter_map("no final name", |(text, room)| {
         FinalName::parse(text.get(..text.floor_char_boundary(room))?).ok()
@@ -40,8 +49,15 @@ fn fact() -> impl Strategy<Value = Fact> {
     let length = || number().prop_map(|number| Length::new(number).unwrap());
     let form = option::of(prop_oneof![Just(DigestForm::Raw), Just(DigestForm::Hex)]);
     prop_oneof![
-        (chunk(), number(), option::of(digest()), part())
-            .prop_map(|(chunk, length, digest, part)| Fact::Sealed { chunk, length, digest, part }),
+        (chunk(), number(), option::of(digest()), part(), any::<bool>()).prop_map(
+            |(chunk, length, digest, part, flushed)| Fact::Sealed {
+                chunk,
+                length,
+                digest,
+                part,
+                flushed
+            }
+        ),
         chunk().prop_map(|k| contract::sealed(k.get(), 4)),
         (chunk(), any::<u64>(), digest()).prop_map(|(chunk, length, digest)| Fact::Tail {
             chunk,
@@ -52,7 +68,11 @@ fn fact() -> impl Strategy<Value = Fact> {
         Just(Fact::Accepted),
         Just(Fact::Rejected),
         chunk().prop_map(|chunk| Fact::Dropped { chunk }),
-        (chunk(), part()).prop_map(|(chunk, into)| Fact::Absorbed { chunk, into }),
+        (chunk(), part(), any::<bool>()).prop_map(|(chunk, into, flushed)| Fact::Absorbed {
+            chunk,
+            into,
+            flushed
+        }),
         length().prop_map(Fact::Length),
         Just(Fact::Touched),
         (part(), any::<[u8; 16]>())
@@ -61,7 +81,11 @@ fn fact() -> impl Strategy<Value = Fact> {
         Just(Fact::Joined),
         (chunk(), digest()).prop_map(|(chunk, digest)| Fact::Digested { chunk, digest }),
         any::<u64>().prop_map(|epoch| Fact::Verified { epoch }),
-        (name(), form).prop_map(|(name, form)| Fact::Merging { name, form }),
+        (name(), form, option::of(mark())).prop_map(|(name, form, mark)| Fact::Merging {
+            name,
+            form,
+            mark
+        }),
         Just(Fact::MergeAbandoned),
         (length(), option::of(digest()))
             .prop_map(|(length, composite)| Fact::Finished { length, composite }),
@@ -179,11 +203,21 @@ fn a_frame_counts_only_in_its_place() {
 fn a_name_takes_as_many_text_frames_as_it_needs() {
     for (bytes, frames) in [(1, 2), (64, 2), (65, 3), (128, 3), (192, 4), (255, 5)] {
         let name = FinalName::parse(&"n".repeat(bytes)).unwrap();
-        let facts = [contract::stamped(1, Fact::Merging { name, form: None })];
+        let facts = [contract::stamped(1, Fact::Merging { name, form: None, mark: None })];
         let encoded = encode(&facts, PLACE);
         assert_eq!(encoded.len(), frames * FRAME_BYTES, "{bytes} bytes");
         assert_eq!(decode(&encoded, PLACE), facts);
     }
+}
+
+/// As earlier versions wrote it.
+#[test]
+fn a_merge_without_a_mark_has_nothing_where_the_mark_would_be() {
+    let name = FinalName::parse("a").unwrap();
+    let facts = [contract::stamped(1, Fact::Merging { name, form: None, mark: None })];
+    let encoded = encode(&facts, PLACE);
+    assert_eq!(encoded[FRAME_BYTES + 16..], [0; FRAME_BYTES - 16]);
+    assert_eq!(decode(&encoded, PLACE), facts);
 }
 
 #[test]
