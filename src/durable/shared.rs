@@ -69,7 +69,7 @@ impl Rounds {
         turn.next = Arc::default();
         drop(turn);
         let came_to = flush();
-        let told = came_to.as_ref().map(|()| ()).map_err(Failure::of);
+        let told = came_to.as_ref().map_err(Failure::of).copied();
         let mut turn = self.turn();
         turn.runs = false;
         let _ = round.0.set(told);
