@@ -26,8 +26,10 @@ impl Merger {
             concatenated => concatenated.map(|_| ()),
         };
         match resumed {
-            Err(MergeError::Hold(HoldError::Unknown | HoldError::Expired))
-            | Err(MergeError::Missing { .. }) => {
+            Err(
+                MergeError::Hold(HoldError::Unknown | HoldError::Expired)
+                | MergeError::Missing { .. },
+            ) => {
                 tracing::info!(%id, "an interrupted upload has nothing left to finish");
                 Ok(())
             }

@@ -52,6 +52,7 @@ impl FileMark {
 mod tests {
     use super::*;
 
+    #[allow(clippy::unnecessary_wraps, reason = "some files have none")]
     fn mark(inode: u64, born: u64, modified: u64) -> Option<FileMark> {
         Some(FileMark { inode: NonZeroU64::new(inode).unwrap(), born, modified })
     }

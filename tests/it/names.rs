@@ -27,7 +27,7 @@ fn a_file_that_was_taken_is_gone_and_the_next_of_its_name_is_another() {
         fs::rename(&path, server.around().join("taken")).unwrap();
         server.ask(&request("HEAD", &first)).expect(404);
         let second = world(&server, "hello world").url;
-        assert_eq!(server.finished(), [path.clone()]);
+        assert_eq!(server.finished(), std::slice::from_ref(&path));
         if restarts {
             server.crash();
         }

@@ -2,12 +2,12 @@
 
 use std::{
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use crate::{
-    durable::Flush,
+    durable::{self, Flush},
     hold::HoldError,
     ingest::IngestError,
     lock::Manner,
@@ -57,10 +57,10 @@ enum Taken {
 }
 
 impl Taken {
-    fn take(self, bench: &Bench, path: &PathBuf) {
+    fn take(self, bench: &Bench, path: &Path) {
         match self {
-            Self::Moved => fs::rename(path, bench.folder().join("taken")).unwrap(),
-            Self::Removed => fs::remove_file(path).unwrap(),
+            Self::Moved => durable::place(path, &bench.folder().join("taken")).unwrap(),
+            Self::Removed => assert!(durable::remove_file(path).unwrap()),
         }
     }
 }
@@ -130,13 +130,13 @@ async fn a_download_that_meets_a_name_given_anew_gives_no_byte_of_the_other() {
     assert!(matches!(opened, Err(IngestError::Hold(HoldError::Unknown))), "{opened:?}");
 }
 
-fn brought_back(path: &PathBuf, times: Option<SystemTime>) {
+fn brought_back(path: &Path, times: Option<SystemTime>) {
     let copy = path.with_extension("copy");
     fs::copy(path, &copy).unwrap();
     if let Some(time) = times {
         File::options().write(true).open(&copy).unwrap().set_modified(time).unwrap();
     }
-    fs::rename(&copy, path).unwrap();
+    durable::place(&copy, path).unwrap();
 }
 
 // spec: STORE-88
@@ -152,7 +152,7 @@ async fn a_file_that_was_restored_is_served_and_goes_with_its_upload() {
         }
         assert_eq!(bench.download(&id).await, content(14, 1));
         bench.ingest.terminate(&id).await.unwrap();
-        assert!(!path.exists());
+        assert!(!path.try_exists().unwrap());
     }
 }
 
@@ -201,7 +201,7 @@ async fn a_file_that_was_touched_is_still_the_uploads_and_one_that_was_changed_i
             assert_eq!(bench.download(&id).await, content(14, 1));
         }
         bench.ingest.terminate(&id).await.unwrap();
-        assert!(!path.exists());
+        assert!(!path.try_exists().unwrap());
     }
 }
 
@@ -220,7 +220,7 @@ async fn a_file_of_an_earlier_version_counts_by_its_name() {
     bench.head(&id).await;
     assert_eq!(bench.download(&id).await, content(14, 1));
     bench.ingest.terminate(&id).await.unwrap();
-    assert!(!path.exists());
+    assert!(!path.try_exists().unwrap());
 }
 
 /// All chunks in one part, and the name that the file is about to get.

@@ -167,7 +167,7 @@ enum Story {
     Replace,
     ReplaceBeforeTail,
     AppendOverChunks,
-    /// PATCHes with checksums, a wrong one among them.
+    /// Bytes with checksums, a wrong one among them.
     Checked,
     /// Looks by name in between, as index clients do.
     Asked,
