@@ -92,12 +92,12 @@ fn an_upload_in_two_steps() {
 
 #[test]
 fn an_upload_in_two_steps_that_is_durable_once_it_is_finished() {
-    compare("complete", UPLOADS, stated(56.7, 6.0), two_steps);
+    compare("complete", UPLOADS, stated(53.0, 6.0), two_steps);
 }
 
 #[test]
 fn an_upload_in_two_steps_of_which_every_answer_is_durable() {
-    compare("ack", UPLOADS, stated(67.0, 6.0), two_steps);
+    compare("ack", UPLOADS, stated(59.0, 6.0), two_steps);
 }
 
 fn two_steps(server: &Server, conn: &mut Conn) {

@@ -13,7 +13,7 @@ use crate::{
     storage::{Blob, Staged, Storage},
     telemetry::Event,
     upload::{
-        CLOCK_ERROR, ChunkIndex, Fact, LawError, Length, Offset, OutOfRange, PartId, Phase, Record,
+        CLOCK_ERROR, ChunkIndex, Fact, LawError, Length, Offset, OutOfRange, PartId, Record,
         Sha256Digest, Stamped, Timestamp, UploadId,
     },
 };
@@ -529,33 +529,6 @@ impl Held {
             }
         }
         Ok(())
-    }
-
-    /// Removes a finished file whose time is over, in steps that each leave a trace: out of sight
-    /// into the upload's own folder, then the fact, then the bytes. Were it removed under its name,
-    /// nobody could tell after a crash whether that name is still this upload's.
-    pub(super) fn retire(&mut self) -> Result<(), HoldError> {
-        let flush = self.durability().of_finish();
-        let id = self.id().clone();
-        if flush == Flush::Durable {
-            // A file that is not under its name any more proves nothing.
-            self.commit_found([], flush)?;
-        }
-        if let Some(finished) = self.record().finished()
-            && !self.holds.is_withdrawn(&id)?
-            && self.is_its_own(finished)?
-            && self.holds.is_own(self.record(), (&finished.name, finished.mark))?
-        {
-            self.storage().withdraw(&finished.name, &id, PartId::WITHDRAWN, flush)?;
-        }
-        self.commit([Fact::Expired], flush)?;
-        Ok(self.storage().remove_upload(&id)?)
-    }
-
-    /// Did a crash interrupt [`Held::retire`]?
-    pub(super) fn is_retiring(&self) -> io::Result<bool> {
-        let finished = self.record().phase() == Phase::Finished;
-        Ok(finished && self.holds.is_withdrawn(self.id())?)
     }
 
     /// What memory says of the bytes may be wrong: the next holder compares ledger and parts again.

@@ -160,7 +160,7 @@ fn at_the_end_of_a_block(server: &Server) -> Upload<'_> {
     let (probe, size) = make(1000);
     probe.delete().expect(204);
     let (upload, size) = make(1000 + 4096 - 20 - size as usize);
-    assert_eq!(size, 4096 - 20);
+    assert!((4096 - 96..4096).contains(&size), "{size}");
     upload
 }
 

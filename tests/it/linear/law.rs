@@ -159,6 +159,8 @@ pub struct Upload {
     pub chunk: usize,
     /// Begun by tus, so that the last chunk finishes it; else its first chunk begins it.
     pub by_tus: bool,
+    /// Asked at two processes.
+    pub shared: bool,
     /// Offsets that somebody named or was told.
     pub offsets: Vec<usize>,
     /// Counts of received bytes that somebody was told.
@@ -331,6 +333,10 @@ impl Upload {
         if state.life == Life::None {
             // The upload is seen before the chunk that it begins with.
             let begun = State { life: Life::Open, running: Some((number, 0)), ..self.first() };
+            if self.shared {
+                // Another process may take it before the one that begins it.
+                steps.push(Step::Half(State { running: None, ..begun.clone() }));
+            }
             steps.push(Step::Half(begun));
         }
         steps.push(Step::Done(after));

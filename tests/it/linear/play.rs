@@ -178,7 +178,9 @@ impl<'a> Stage<'a> {
             server.ask(&parts.delete()).expect(204);
             url
         };
-        let upload = Upload { length, chunk, by_tus, offsets: Vec::new(), received: Vec::new() };
+        let shared = scene.servers.len() > 1;
+        let (offsets, received) = (Vec::new(), Vec::new());
+        let upload = Upload { length, chunk, by_tus, shared, offsets, received };
         let (stands, writers) = (AtomicUsize::new(0), AtomicUsize::new(1));
         Self { scene, upload, parts, url, stands, writers, begun: Instant::now() }
     }
