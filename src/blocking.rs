@@ -1,4 +1,4 @@
-//! The only door to the disk: blocking threads, and [`spots`] for work that is over in a moment.
+//! The only door to the disk: blocking threads, and spots for work that is over in a moment.
 
 mod spots;
 
