@@ -146,7 +146,8 @@ impl Holds {
         let undigested = if touched { Undigested::Passes } else { Undigested::Fails };
         let fate = if has_bytes_of(record, file, undigested)? {
             FileFate::AsFinished
-        } else if touched {
+        } else if touched || record.composite().is_none() {
+            // Without digests nobody can tell that it is another's.
             FileFate::Changed
         } else {
             FileFate::Lost
@@ -167,12 +168,12 @@ impl Holds {
 
     /// Is what has the name of this upload's file that file, as far as it may be removed with it?
     /// It need not be where bytes tell that it can be served: another upload may have the same.
-    pub(super) fn is_own(
+    pub(super) fn own_file(
         &self,
         record: &Record,
         (name, mark): (&FinalName, Option<FileMark>),
-    ) -> Result<bool, HoldError> {
-        let Some(there) = self.storage.finished_file(name)? else { return Ok(true) };
+    ) -> Result<Option<StoredFile>, HoldError> {
+        let Some(there) = self.storage.finished_file(name)? else { return Ok(None) };
         let own = match FileMark::likeness(mark, there.mark) {
             Likeness::Unknown | Likeness::Same | Likeness::Touched => true,
             Likeness::Copy => {
@@ -186,11 +187,18 @@ impl Holds {
             let (id, name) = (&record.manifest().id, name.as_str());
             tracing::warn!(%id, name, "a file is not known to be its upload's, and stays");
         }
-        Ok(own)
+        Ok(own.then_some(there))
     }
 }
 
 impl Held {
+    /// What became of its file, as far as that can be told without reading it. Refuses what expired
+    /// or is damaged.
+    pub(super) fn fate(&self) -> Result<FileFate, HoldError> {
+        self.holds().ensure_live(self.record())?;
+        Ok(self.holds().fate_of_file(self.record())?)
+    }
+
     /// Refuses an upload that expired, is damaged, or was being deleted when the process died, and
     /// one whose file is not there any more.
     pub fn ensure_alive(&self) -> Result<(), HoldError> {

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use super::{
-    HoldError, Holds,
+    HoldError, Holds, Warm,
     tail::{Excess, Tail, copy_range, free_part, hash_range, open_for_append},
 };
 use crate::{
@@ -75,12 +75,13 @@ impl Held {
         }
     }
 
+    /// `warm` is what memory knows of it, where that is still true.
     pub(super) fn open(
         holds: &Arc<Holds>,
         locks: (UploadGuard, FileLock),
         current: Versioned,
+        warm: Option<Warm>,
     ) -> Result<Self, HoldError> {
-        let warm = holds.take_warm(&current);
         let mut held = Self::fresh(holds, locks, current);
         if held.is_expired() {
             // Nobody goes on with it, so nothing is found, mended or written down any more.
@@ -88,8 +89,8 @@ impl Held {
             return Ok(held);
         }
         match warm {
-            Some(warm) if holds.is_undisturbed(&warm, &held.current)? => held.tail = warm.tail,
-            _ => held.all_or_doubt(Self::reconcile)?,
+            Some(warm) => held.tail = warm.tail,
+            None => held.all_or_doubt(Self::reconcile)?,
         }
         Ok(held)
     }

@@ -237,11 +237,17 @@ impl Holds {
         manner: Manner,
     ) -> Result<Held, HoldError> {
         let guard = self.locks.take(id, manner).await.map_err(|_| HoldError::Busy)?;
-        let open = |this: &Arc<Self>, guard| {
-            let held = this.open_unexpired(guard)?;
-            held.ensure_alive().map_err(|error| (error, None)).map(|()| held)
+        let open = |this: &Arc<Self>, guard, span| {
+            let held = this.open_unexpired(guard, span)?;
+            let fate = held.fate().map_err(|error| (error, None))?;
+            Ok((held, fate))
         };
-        self.open(guard, self.span_of(id), open).await
+        let (held, fate) = self.open(guard, self.span_of(id), open).await?;
+        if fate == FileFate::Doubtful {
+            // All of the file is read.
+            return blocking::run(move || held.ensure_alive().map(|()| held)).await;
+        }
+        fate.ensure_there().map(|()| held)
     }
 
     /// How long it takes to look at an upload, or to take it: one that was in hand of late is
@@ -254,7 +260,8 @@ impl Holds {
     pub async fn try_take(self: &Arc<Self>, id: &UploadId) -> Result<Held, HoldError> {
         let guard = self.locks.try_take(id).ok_or(HoldError::Busy)?;
         let this = self.clone();
-        blocking::run(move || this.open_held(guard).map_err(|(error, _)| error)).await
+        let open = move || this.open_held(guard, Span::Open).map_err(|(error, _)| error);
+        blocking::run(open).await
     }
 
     /// Makes the upload, or takes the one that has this id. One that expired gives way to the new
@@ -265,7 +272,8 @@ impl Holds {
         // One with a key may be there already.
         let is_brief = manifest.key.is_none() && self.options.durability != Durability::Ack;
         let span = if is_brief { Span::Moment } else { Span::Open };
-        self.open(guard, span, move |this, guard| this.create_held(manifest.clone(), guard)).await
+        let create = move |this: &Arc<Self>, guard, _| this.create_held(manifest.clone(), guard);
+        self.open(guard, span, create).await
     }
 
     /// Looks without taking anything. Blocks. What is pending is not shown.
@@ -320,7 +328,8 @@ impl Holds {
         self.state.cool_down();
     }
 
-    /// Retries while another process has the file lock, for as long as newcomers wait.
+    /// Retries while another process has the file lock, for as long as newcomers wait. What cannot
+    /// be opened in a moment is opened by a thread that may take longer.
     async fn open<T, F>(
         self: &Arc<Self>,
         guard: UploadGuard,
@@ -328,17 +337,21 @@ impl Holds {
         open: F,
     ) -> Result<T, HoldError>
     where
-        F: Fn(&Arc<Self>, UploadGuard) -> Result<T, (HoldError, Option<UploadGuard>)>,
+        F: Fn(&Arc<Self>, UploadGuard, Span) -> Result<T, (HoldError, Option<UploadGuard>)>,
         F: Send + Sync + 'static,
         T: Send + 'static,
     {
         let waiting = Stopwatch::start();
         let open = Arc::new(open);
-        let mut guard = guard;
+        let (mut guard, mut span) = (guard, span);
         loop {
             let (this, open) = (self.clone(), open.clone());
-            match blocking::run_for(span, move || open(&this, guard)).await {
+            match blocking::run_for(span, move || open(&this, guard, span)).await {
                 Ok(opened) => return Ok(opened),
+                Err((HoldError::Busy, Some(back))) if span == Span::Moment => {
+                    (guard, span) = (back, Span::Open);
+                    continue;
+                }
                 Err((HoldError::Busy, Some(back))) if waiting.elapsed() < self.locks.patience() => {
                     guard = back;
                 }
@@ -348,9 +361,11 @@ impl Holds {
         }
     }
 
+    /// Within a [`Span::Moment`] only what is as it was left; else the guard comes back.
     fn open_held(
         self: &Arc<Self>,
         guard: UploadGuard,
+        span: Span,
     ) -> Result<Held, (HoldError, Option<UploadGuard>)> {
         let lock = match self.lock_file(guard.id()) {
             Ok(lock) => lock,
@@ -360,15 +375,21 @@ impl Holds {
             Ok(current) => current,
             Err(error) => return Err((error.into(), Some(guard))),
         };
-        Held::open(self, (guard, lock), current).map_err(|error| (error, None))
+        let undisturbed = self.undisturbed(&current).map_err(|error| (error, None))?;
+        if span == Span::Moment && undisturbed.is_none() {
+            drop(lock);
+            return Err((HoldError::Busy, Some(guard)));
+        }
+        Held::open(self, (guard, lock), current, undisturbed).map_err(|error| (error, None))
     }
 
     /// Nobody is told that an upload expired before that is written down: so no clock revives it.
     fn open_unexpired(
         self: &Arc<Self>,
         guard: UploadGuard,
+        span: Span,
     ) -> Result<Held, (HoldError, Option<UploadGuard>)> {
-        let held = self.open_held(guard)?;
+        let held = self.open_held(guard, span)?;
         if held.record().phase() == Phase::Expired || !held.is_expired() {
             return Ok(held);
         }
@@ -408,7 +429,7 @@ impl Holds {
             let current = self.state.load(&created.record.manifest().id)?;
             if current.version != created.version {
                 // Another process was faster than the lock.
-                return Ok((Held::open(self, locks, current)?, Origin::Found));
+                return Ok((Held::open(self, locks, current, None)?, Origin::Found));
             }
         }
         let mut held = Held::fresh(self, locks, created);
@@ -424,7 +445,7 @@ impl Holds {
         manifest: Manifest,
         guard: UploadGuard,
     ) -> Result<(Held, Origin), (HoldError, Option<UploadGuard>)> {
-        let mut held = match self.open_held(guard) {
+        let mut held = match self.open_held(guard, Span::Open) {
             // It went in between.
             Err((HoldError::Unknown, guard)) => return Err((HoldError::Busy, guard)),
             opened => opened?,
@@ -448,6 +469,13 @@ impl Holds {
             LockError::Unknown => HoldError::Unknown,
             LockError::Io(error) => HoldError::Io(error),
         })
+    }
+
+    /// What memory knows of an upload that is alive and as it was left.
+    fn undisturbed(&self, current: &Versioned) -> Result<Option<Warm>, HoldError> {
+        let Some(warm) = self.take_warm(current) else { return Ok(None) };
+        let usable = !self.has_expired(&current.record) && self.is_undisturbed(&warm, current)?;
+        Ok(usable.then_some(warm))
     }
 
     /// Another process may have appended without a word in the ledger.

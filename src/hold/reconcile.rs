@@ -199,7 +199,7 @@ impl Held {
         let unpublished = self.storage().part_size(self.id(), part)?.is_some();
         let own = !unpublished
             && (record.epoch() >= self.trust_epoch() || self.is_as_sealed(&name)?)
-            && self.holds().is_own(record, (&name, record.merging_mark()))?;
+            && self.holds().own_file(record, (&name, record.merging_mark()))?.is_some();
         let length = record.layout().length();
         let composite = record.composite().map(|composite| composite.raw);
         match (self.storage().finished_size(&name)?, length) {
@@ -207,9 +207,13 @@ impl Held {
             // upload's, unless somebody took it and the name is another's.
             (Some(size), Some(length)) if own && size == length.get() => {
                 let flush = self.durability().of_finish();
-                if flush == Flush::Durable {
+                if flush == Flush::Durable
                     // Whoever published it may have promised less.
-                    self.storage().open_finished(&name)?.sync()?;
+                    && let Err(error) = self.storage().open_finished(&name)?.sync()
+                {
+                    // A failed fsync is final: no later one makes it a finished file.
+                    self.commit([Fact::MergeAbandoned], Flush::Lazy)?;
+                    return Err(error.into());
                 }
                 self.storage().sync_finished(flush)?;
                 self.commit_finished(length, composite)?;

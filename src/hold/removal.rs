@@ -8,8 +8,8 @@ use crate::{
     durable::Flush,
     lock::{Manner, UploadGuard},
     state::StateError,
-    storage::Blob,
-    upload::{ChunkIndex, Fact, PartId, Phase, Record, UploadId},
+    storage::{Blob, Published},
+    upload::{ChunkIndex, Fact, FileMark, FinalName, PartId, Phase, Record, UploadId},
 };
 
 impl Holds {
@@ -18,7 +18,7 @@ impl Holds {
     pub async fn forget(self: &Arc<Self>, id: &UploadId) -> Result<(), HoldError> {
         let taken = self.locks.take(id, Manner::Asking).await;
         let guard = taken.map_err(|_| HoldError::Busy)?;
-        self.open(guard, Span::Open, Self::forget_held).await
+        self.open(guard, Span::Open, |this, guard, _| this.forget_held(guard)).await
     }
 
     /// Needs no agreement between ledger and parts: what cannot be read can still be removed.
@@ -84,10 +84,32 @@ impl Holds {
             }
             (None, None) => return Ok(()),
         };
-        if !self.is_own(record, (name, mark))? {
+        self.withdraw_own(record, (name, mark), Flush::Lazy)
+    }
+
+    /// Takes a file out of sight if it is that upload's. One that got the name while the file was
+    /// looked at gets it back.
+    fn withdraw_own(
+        &self,
+        record: &Record,
+        (name, mark): (&FinalName, Option<FileMark>),
+        flush: Flush,
+    ) -> Result<(), HoldError> {
+        let Some(own) = self.own_file(record, (name, mark))? else { return Ok(()) };
+        let (id, part) = (&record.manifest().id, PartId::WITHDRAWN);
+        self.storage.withdraw(name, id, part, flush)?;
+        let taken = self.storage.part_file(id, part)?;
+        if taken.is_none_or(|taken| taken == own) {
             return Ok(());
         }
-        Ok(self.storage.withdraw(name, id, PartId::WITHDRAWN, Flush::Lazy)?)
+        match self.storage.publish(id, part, name, flush)? {
+            Published::Done => Ok(()),
+            Published::NameTaken => {
+                let name = name.as_str();
+                tracing::error!(%id, name, "a file lost its name to another and is kept aside");
+                Err(HoldError::Busy)
+            }
+        }
     }
 
     /// A file was opened under the name that `record` gives: is it this upload's? Its name is free
@@ -137,7 +159,7 @@ impl Holds {
         match current.record.phase() {
             Phase::Expired => Ok(self.storage.remove_upload(id)?),
             Phase::Finished if self.is_withdrawn(id)? => {
-                Held::open(self, (guard, lock), current).map(drop)
+                Held::open(self, (guard, lock), current, None).map(drop)
             }
             _ => Ok(()),
         }
@@ -158,9 +180,9 @@ impl Held {
         if let Some(finished) = self.record().finished()
             && !self.holds().is_withdrawn(&id)?
             && self.is_its_own(finished)?
-            && self.holds().is_own(self.record(), (&finished.name, finished.mark))?
         {
-            self.storage().withdraw(&finished.name, &id, PartId::WITHDRAWN, flush)?;
+            let named = (&finished.name, finished.mark);
+            self.holds().withdraw_own(self.record(), named, flush)?;
         }
         self.commit([Fact::Expired], flush)?;
         Ok(self.storage().remove_upload(&id)?)

@@ -255,7 +255,8 @@ impl Sink for Appender {
     /// Chunks are flushed under [`Durability::Ack`] as they are sealed, and bytes may have to be
     /// read and hashed again before others are added.
     fn span(&self) -> Span {
-        let is_brief = self.held.durability() != Durability::Ack && self.held.is_at_its_end();
+        let lazy = self.held.durability() != Durability::Ack;
+        let is_brief = lazy && self.held.is_at_its_end() && self.seals_few();
         if is_brief { Span::Moment } else { Span::Open }
     }
 }
@@ -272,8 +273,14 @@ impl Appender {
             Durability::Complete => !record.is_complete(),
             Durability::Ack => false,
         };
-        let is_brief = is_brief && is_small(self.at.since(self.begin));
+        let is_brief = is_brief && is_small(self.at.since(self.begin)) && self.seals_few();
         if is_brief { Span::Moment } else { Span::Open }
+    }
+
+    /// Does a small body end one chunk or two at most? Where clients choose their size, each byte
+    /// may be one.
+    fn seals_few(&self) -> bool {
+        self.held.record().layout().chunk_size().get() >= SMALL
     }
 
     /// Writes up to the end of the chunk; says how many bytes it took.

@@ -55,7 +55,7 @@ impl Pairs {
 
     /// Adds `bytes` to `running`. Blocks.
     pub(super) fn hash(&self, running: &mut RunningSha256, bytes: Bytes) {
-        if bytes.len() < STEP {
+        if bytes.len() <= STEP {
             return running.update(&bytes);
         }
         let mut work = Work { running: std::mem::take(running), rest: bytes };

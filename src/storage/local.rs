@@ -223,7 +223,8 @@ impl Storage for LocalStorage {
             return Ok(());
         }
         match self.flush_folder(id) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            // Without a folder its part lies beside those of others, if there is one.
+            Err(error) if error.kind() == ErrorKind::NotFound => self.upload_names.sync(),
             flushed => flushed,
         }
     }

@@ -34,7 +34,7 @@ impl FileMark {
     /// What the file that had the mark `of` has become, where `there` is what lies there now.
     pub fn likeness(of: Option<Self>, there: Option<Self>) -> Likeness {
         let (Some(of), Some(there)) = (of, there) else { return Likeness::Unknown };
-        let unmodified = of.modified == there.modified;
+        let unmodified = of.modified == there.modified || there.is_cut_off(of);
         // Without its birth, a number that came again cannot be told from a file that was touched.
         let known = of.born != 0 && there.born != 0;
         let same =
@@ -45,6 +45,12 @@ impl FileMark {
             (false, true) => Likeness::Copy,
             (false, false) => Likeness::Another,
         }
+    }
+
+    /// Is its time that of the other in whole seconds? Many archives keep no more.
+    const fn is_cut_off(self, of: Self) -> bool {
+        const SECOND: u64 = 1_000_000_000;
+        self.modified == of.modified.saturating_sub(of.modified % SECOND)
     }
 }
 
@@ -66,6 +72,8 @@ mod tests {
             (mark(7, 100, 201), Likeness::Touched),
             (mark(8, 300, 200), Likeness::Copy),
             (mark(8, 300, 301), Likeness::Another),
+            // Out of an archive that keeps seconds.
+            (mark(8, 300, 0), Likeness::Copy),
             // The number came again.
             (mark(7, 300, 301), Likeness::Another),
             (mark(7, 0, 200), Likeness::Same),

@@ -108,21 +108,24 @@ fn who_trickles_on_every_place_gives_half_of_them_to_another_address() {
 #[test]
 fn who_gives_way_is_told_how_far_it_got() {
     let server = Server::with(&["--max-uploads=2", "--queue-wait=1s"]);
-    let mut begun: Vec<Conn> = Vec::new();
-    for body in ["hello", ""] {
+    let bytes = vec![b'a'; 1 << 20];
+    let begin = |sent: usize| {
         let mut connection = Conn::open_from(2, server.address());
-        let head = create(11).header("Content-Type", "application/offset+octet-stream");
-        connection.send(&head.announcing(11));
-        connection.raw(body);
-        begun.push(connection);
-    }
-    thread::sleep(Duration::from_millis(200));
+        let head = create(bytes.len() as u64);
+        let head = head.header("Content-Type", "application/offset+octet-stream");
+        connection.send(&head.announcing(bytes.len() as u64));
+        connection.raw(&bytes[..sent]);
+        connection
+    };
+    // Whoever begins has a credit of 64 KiB, which both had: the rest is ten times as fast.
+    let (mut slow, mut fast) = (begin(0), begin(bytes.len() - 1));
+    thread::sleep(Duration::from_millis(500));
     Conn::open_from(3, server.address()).ask(&create_with(11, "hello world")).expect(201);
-    let slowest = begun[1].answer("POST").refused_as(503, "overloaded");
+    let slowest = slow.answer("POST").refused_as(503, "overloaded");
     assert_eq!((slowest.offset(), slowest.header("Connection")), (0, Some("close")));
     assert_eq!(server.ask(&request("HEAD", slowest.needs("Location"))).expect(200).offset(), 0);
-    begun[0].raw(" world");
-    begun[0].answer("POST").expect(201);
+    fast.raw(&bytes[..1]);
+    fast.answer("POST").expect(201);
 }
 
 // spec: CORE-96

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     durable::{self, Flush},
-    hold::HoldError,
+    hold::{Hashing, HoldError},
     ingest::IngestError,
     lock::Manner,
     storage::{Operation, Published, mark_of},
@@ -142,10 +142,15 @@ fn brought_back(path: &Path, times: Option<SystemTime>) {
 // spec: STORE-88
 #[tokio::test]
 async fn a_file_that_was_restored_is_served_and_goes_with_its_upload() {
-    for restarts in [false, true] {
+    // Found in review: an archive may keep whole seconds.
+    for (restarts, seconds) in [(false, false), (true, false), (false, true), (true, true)] {
         let mut bench = Bench::local();
         let (id, _, path) = finished(&bench).await;
-        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        let mut modified = fs::metadata(&path).unwrap().modified().unwrap();
+        if seconds {
+            let since = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            modified -= Duration::from_nanos(since.subsec_nanos().into());
+        }
         brought_back(&path, Some(modified));
         if restarts {
             bench.reopen().await;
@@ -176,6 +181,21 @@ async fn one_that_lost_its_time_is_served_where_its_bytes_are_right_and_never_re
         bench.ingest.terminate(&id).await.unwrap();
         assert_eq!(fs::read(&path).unwrap(), content(14, 1));
     }
+}
+
+// Found in review: it counted as lost, and the sweep forgot its upload.
+// spec: STORE-88
+#[tokio::test]
+async fn one_that_lost_its_time_and_has_no_digests_is_told_as_damaged_and_not_forgotten() {
+    let mut bench = Bench::local_with(|setup| setup.hashing = Hashing::Off);
+    let (id, _, path) = finished(&bench).await;
+    brought_back(&path, Some(SystemTime::UNIX_EPOCH));
+    bench.reopen().await;
+    let told = bench.ingest.status(&id).await;
+    assert!(matches!(told, Err(IngestError::Hold(HoldError::Damaged(_)))), "{told:?}");
+    let held = bench.holds.try_take(&id).await.unwrap();
+    assert!(!held.is_without_file().unwrap());
+    assert_eq!(fs::read(&path).unwrap(), content(14, 1));
 }
 
 // spec: STORE-88
