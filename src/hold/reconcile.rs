@@ -130,21 +130,19 @@ impl Held {
     }
 
     /// Writes down that the file is visible, and where a finish waits for the disk, that no power
-    /// loss can take it: its bytes, its name, and that it was to have this name are there already.
-    ///
-    /// Where digests prove whose file lies under that name, the fact itself need not be on the
-    /// disk: after a power loss the merge is found to have happened.
+    /// loss can take it. Flushed as well: of two facts that were not, a power loss may keep the
+    /// later one alone, and that ledger would read as damaged.
     pub fn commit_finished(
         &mut self,
         length: Length,
         composite: Option<Sha256Digest>,
     ) -> Result<(), HoldError> {
         let finished = Fact::Finished { length, composite };
-        let proven = Fact::Verified { epoch: PROVEN };
-        match (self.durability().of_finish(), composite) {
-            (Flush::Lazy, _) => self.commit([finished], Flush::Lazy),
-            (Flush::Durable, Some(_)) => self.commit([finished, proven], Flush::Lazy),
-            (Flush::Durable, None) => self.commit([finished, proven], Flush::Durable),
+        match self.durability().of_finish() {
+            Flush::Lazy => self.commit([finished], Flush::Lazy),
+            Flush::Durable => {
+                self.commit([finished, Fact::Verified { epoch: PROVEN }], Flush::Durable)
+            }
         }
     }
 
