@@ -177,14 +177,15 @@ impl Tail {
     }
 }
 
-/// The first name for a part beginning with `chunk` that no sealed chunk uses.
+/// The first name for a part beginning with `chunk` that no sealed chunk uses, and that was not lent:
+/// what is shared is never cut, and under that name new bytes would not be either.
 pub(super) fn free_part(record: &Record, chunk: ChunkIndex) -> PartId {
-    let used = record
-        .chunks()
-        .iter_from(chunk)
-        .filter(|(_, sealed)| sealed.part.first == chunk)
-        .map(|(_, sealed)| sealed.part.generation)
-        .filter(|used| *used < PartId::WHOLE.generation)
+    let sealed = record.chunks().iter_from(chunk).map(|(_, sealed)| sealed.part);
+    let lent = record.lent().map(|(part, _)| *part);
+    let used = sealed
+        .chain(lent)
+        .filter(|part| part.first == chunk && part.generation < PartId::WHOLE.generation)
+        .map(|part| part.generation)
         .max();
     PartId { first: chunk, generation: used.map_or(0, |used| used.saturating_add(1)) }
 }
