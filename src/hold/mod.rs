@@ -12,6 +12,7 @@ mod deadline;
 mod file;
 mod held;
 mod join;
+mod names;
 mod reconcile;
 mod removal;
 mod tail;
@@ -41,6 +42,7 @@ pub use self::{
 use self::{
     attend::Attended,
     file::{FileFate, Verdicts},
+    names::Numbers,
     tail::free_part,
 };
 use crate::{
@@ -147,6 +149,7 @@ pub struct Holds {
     warm: Mutex<HashMap<UploadId, Warm>>,
     attended: Attended,
     verdicts: Verdicts,
+    numbers: Numbers,
     meter: Meter,
 }
 
@@ -189,6 +192,7 @@ impl Holds {
             warm,
             attended,
             verdicts,
+            numbers: Numbers::default(),
             meter,
         }
     }

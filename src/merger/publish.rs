@@ -19,8 +19,6 @@ use crate::{
     },
 };
 
-/// Other names that are tried where one is taken.
-const ALTERNATIVES: u32 = 10_000;
 /// Missing chunks that are named at most.
 const NAMED_MAX: usize = 10_000;
 
@@ -203,8 +201,8 @@ fn first_name(held: &Held, composite: Option<Sha256Digest>, options: &MergeOptio
     options.template.render(&NameParts { id: &manifest.id, filename, at: held.now(), composite })
 }
 
-/// Publishes under the first name that is free. Each try is written down before it is made, so that
-/// a crash can tell whose file it finds.
+/// Publishes under a name that is free. Each try is written down before it is made, so that a crash
+/// can tell whose file it finds.
 fn appear(
     held: &mut Held,
     whole: Whole,
@@ -212,13 +210,18 @@ fn appear(
     flush: Flush,
 ) -> Result<(), MergeError> {
     let Whole { part, mark, .. } = whole;
-    for n in 1..ALTERNATIVES {
-        let name = if n == 1 { first.clone() } else { first.alternative(n) };
+    let mut number = Some(held.first_number(&first));
+    let mut tries = 0_u32;
+    while let Some(n) = number {
+        let name = first.numbered(n);
         held.commit([Fact::Merging { name: name.clone(), form, mark }], flush)?;
         let published = held.storage().publish(held.id(), part, &name, flush);
         match published {
             Ok(Published::Done) => return Ok(()),
-            Ok(Published::NameTaken) => {}
+            Ok(Published::NameTaken) => {
+                tries = tries.saturating_add(1);
+                number = held.next_number(&first, n, tries);
+            }
             Err(error) => {
                 give_up(held, &name);
                 return Err(HoldError::Io(error).into());

@@ -13,6 +13,7 @@ use super::{MergeDemand, MergeError, MergeOutcome, Verify};
 use crate::{
     hold::{Hashing, HoldError},
     ingest::{ChunkFate, IngestError},
+    storage::Operation,
     testing::{Bench, Medium, Setup, chunk, content, layout, part},
     upload::{CompositeDigest, DigestForm, FinalName, Phase, Sha256Digest, UploadId},
 };
@@ -235,8 +236,36 @@ async fn a_name_that_is_taken_gives_way_to_another_one() {
         }
         let [first, second, third] = &names[..] else { panic!() };
         assert!(first.as_str().starts_with("world-2") && first.as_str().contains("Z-"));
-        assert_eq!((second, third), (&first.alternative(2), &first.alternative(3)));
+        assert_eq!((second, third), (&first.numbered(2), &first.numbered(3)));
     }
+}
+
+/// Found by counting allocations: the thousandth file of one name within a second asked for a
+/// thousand names.
+// spec: STORE-15
+#[tokio::test]
+async fn who_wants_a_name_that_many_have_asks_for_few() {
+    let mut bench = Bench::memory();
+    let finish = async |bench: &Bench| {
+        let id = bench.create(Some(4)).await;
+        bench.push(&id, 0, b"same").await.unwrap();
+        assert_eq!(bench.download(&id).await, b"same");
+    };
+    let before = bench.faults.calls(Operation::Publish);
+    for _ in 0..200 {
+        finish(&bench).await;
+    }
+    let tries = bench.faults.calls(Operation::Publish) - before;
+    assert!(tries <= 201, "{tries}");
+
+    // Another process knows nothing of them.
+    bench.reopen().await;
+    let before = bench.faults.calls(Operation::Publish);
+    finish(&bench).await;
+    let tries = bench.faults.calls(Operation::Publish) - before;
+    assert!((20..30).contains(&tries), "{tries}");
+    finish(&bench).await;
+    assert_eq!(bench.faults.calls(Operation::Publish) - before, tries + 1);
 }
 
 #[tokio::test]

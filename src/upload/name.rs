@@ -36,9 +36,12 @@ impl FinalName {
         &self.0
     }
 
-    /// The `n`-th other choice where the name is taken: `{stem}-{n}{.ext}`.
+    /// The name of the `n`th file that is to be called so: `{stem}-{n}{.ext}` from the second on.
     #[must_use]
-    pub fn alternative(&self, n: u32) -> Self {
+    pub fn numbered(&self, n: u32) -> Self {
+        if n < 2 {
+            return self.clone();
+        }
         let (stem, extension) = split_extension(&self.0);
         let suffix = format!("-{n}");
         let room = LONGEST.saturating_sub(extension.len().saturating_add(suffix.len()));

@@ -172,7 +172,7 @@ proptest! {
         let name = render(Some(&given));
         prop_assert_eq!(FinalName::parse(name.as_str()), Ok(name.clone()));
         prop_assert!(!name.as_str().starts_with(['.', '-']));
-        prop_assert!(name.alternative(u32::MAX).as_str().len() <= 255);
+        prop_assert!(name.numbered(u32::MAX).as_str().len() <= 255);
     }
 
     #[test]
@@ -290,7 +290,7 @@ fn a_long_name_is_cut_between_characters_and_keeps_its_extension() {
     for stem in ["x".repeat(300), "é".repeat(150), "测".repeat(100)] {
         let name = render(Some(&format!("{stem}.bin")));
         assert!(name.as_str().len() <= 255 && name.as_str().ends_with("-1332f513.bin"));
-        assert!(name.alternative(2).as_str().ends_with("-1332f513-2.bin"));
+        assert!(name.numbered(2).as_str().ends_with("-1332f513-2.bin"));
     }
     let no_extension = format!("a.{}", "b".repeat(300));
     assert!(render(Some(&no_extension)).as_str().ends_with("-1332f513"));

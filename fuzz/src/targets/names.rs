@@ -28,7 +28,7 @@ pub(crate) fn names(data: &[u8]) {
         harmless(&name);
         assert_eq!(FinalName::parse(name.as_str()), Ok(name.clone()));
         for n in [2, 10_000, u32::MAX] {
-            let other = name.alternative(n);
+            let other = name.numbered(n);
             harmless(&other);
             assert_ne!(other, name, "a name that was taken");
         }
