@@ -156,7 +156,7 @@ proptest! {
             }
             prop_assert!(record.prefix_end().get() <= record.chunks().bytes());
             let first = PartId::new(ChunkIndex::ZERO);
-            let _ = (record.is_complete(), record.composite(), record.last_in(first));
+            let _ = (record.is_complete(), record.composite(), record.chunks().last_in(first));
         }
     }
 
