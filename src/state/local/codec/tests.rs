@@ -173,7 +173,7 @@ proptest! {
             file.write_all_at(&frame.to_bytes(Place { incarnation, at }), at).unwrap();
         }
         if let Err(error) = state.load(&id) {
-            prop_assert!(matches!(error, StateError::Damaged { .. }), "{}", error);
+            prop_assert!(matches!(error, StateError::Damaged { .. } | StateError::Newer { .. }), "{}", error);
         }
     }
 }
@@ -236,7 +236,7 @@ fn what_a_newer_version_writes_is_told_from_damage() {
         let file = std::fs::File::options().write(true).open(path).unwrap();
         file.write_all_at(&frame.to_bytes(place), place.at).unwrap();
         match state.load(&contract::id("d1")) {
-            Err(StateError::Damaged { at, what }) => {
+            Err(StateError::Newer { at, what }) => {
                 assert_eq!(at, place.at);
                 assert!(what.contains("newer piton"), "{what}");
             }
