@@ -1,6 +1,14 @@
 //! Expired → gone: the only broom. It never takes an upload from anyone who holds it.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{sync::Notify, time};
 use tokio_util::sync::CancellationToken;
@@ -9,7 +17,7 @@ use crate::{
     blocking,
     clock::Stopwatch,
     hold::{Held, HoldError, HoldOptions, Holds},
-    state::{Listed, Shard},
+    state::{Listed, Shard, local::ledger_path},
     storage::StoredUpload,
     upload::{CLOCK_ERROR, Dialect, Phase, Record, Timestamp, UploadId},
 };
@@ -68,6 +76,7 @@ pub struct Reaper {
     resume: Box<dyn Fn(UploadId) + Send + Sync>,
     trigger: Arc<Notify>,
     round: Round,
+    told_of_newer: AtomicBool,
 }
 
 /// Which ledgers a sweep opens. Most are those of finished uploads, which have nothing to sweep for
@@ -111,7 +120,8 @@ impl Reaper {
         resume: impl Fn(UploadId) + Send + Sync + 'static,
     ) -> Self {
         let (trigger, round) = (Arc::default(), Round::default());
-        Self { holds, options, resume: Box::new(resume), trigger, round }
+        let told_of_newer = AtomicBool::new(false);
+        Self { holds, options, resume: Box::new(resume), trigger, round, told_of_newer }
     }
 
     /// Wakes the reaper before its time.
@@ -206,9 +216,24 @@ impl Reaper {
                 Ok(Fate::Kept) | Err(HoldError::Busy | HoldError::Unknown) => {}
                 Ok(Fate::Expired) => swept.expired = swept.expired.saturating_add(1),
                 Ok(Fate::Forgotten) => swept.forgotten = swept.forgotten.saturating_add(1),
+                Err(HoldError::Newer(why)) => self.leave_unread(&listed.id, &why),
                 Err(error) => tracing::error!(id = %listed.id, %error, "could not sweep an upload"),
             }
         }
+    }
+
+    /// Whoever wrote it knows when it ends. Said of the first one only: after a step back to an
+    /// older version there may be any number.
+    fn leave_unread(&self, id: &UploadId, why: &str) {
+        if self.told_of_newer.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let ledger = ledger_path(Path::new("state"), id);
+        tracing::warn!(
+            %id, ledger = %ledger.display(), why,
+            "left a ledger of a newer piton alone, as all of them are: run that version again, \
+             or DELETE what is not needed any more"
+        );
     }
 
     async fn sweep_one(&self, listed: &Listed) -> Result<Fate, HoldError> {
@@ -257,7 +282,7 @@ fn remove_orphans(holds: &Arc<Holds>, old: &[StoredUpload]) -> Result<usize, Hol
         match holds.remove_orphan(id) {
             Ok(()) => orphans = orphans.saturating_add(1),
             Err(HoldError::Busy) => clear_remains(holds, id),
-            Err(HoldError::Damaged(_) | HoldError::Unknown) => {}
+            Err(HoldError::Damaged(_) | HoldError::Newer(_) | HoldError::Unknown) => {}
             Err(error) => return Err(error),
         }
     }
@@ -332,7 +357,9 @@ fn is_interrupted(holds: &Arc<Holds>, id: &UploadId, unasked: Unasked) -> bool {
 /// Bytes that outlived the word that they are gone.
 fn clear_remains(holds: &Arc<Holds>, id: &UploadId) {
     match holds.remove_remains(id) {
-        Ok(()) | Err(HoldError::Busy | HoldError::Unknown | HoldError::Damaged(_)) => {}
+        Ok(())
+        | Err(HoldError::Busy | HoldError::Unknown | HoldError::Damaged(_) | HoldError::Newer(_)) =>
+            {}
         Err(error) => tracing::error!(%id, %error, "could not remove an expired upload's bytes"),
     }
 }

@@ -33,7 +33,14 @@ impl Holds {
                 Ok(look) if look.current.record.content().as_ref() == Some(content) => {
                     holders.push(id);
                 }
-                Ok(_) | Err(HoldError::Unknown | HoldError::Expired | HoldError::Damaged(_)) => {
+                // Another version of piton, which can read it, notes it anew.
+                Ok(_)
+                | Err(
+                    HoldError::Unknown
+                    | HoldError::Expired
+                    | HoldError::Damaged(_)
+                    | HoldError::Newer(_),
+                ) => {
                     self.disbelieve(content, &id);
                 }
                 Err(error) => return Err(error),

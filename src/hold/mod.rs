@@ -93,6 +93,9 @@ pub enum HoldError {
     /// Its facts or bytes contradict each other.
     #[error("the upload is damaged: {0}")]
     Damaged(String),
+    /// A newer version wrote down what this one cannot read.
+    #[error("the upload cannot be read: {0}")]
+    Newer(String),
     /// Its holder does not let go.
     #[error("the upload is held")]
     Busy,
@@ -115,6 +118,7 @@ impl From<StateError> for HoldError {
         match error {
             StateError::Unknown => Self::Unknown,
             StateError::Damaged { .. } => Self::Damaged(error.to_string()),
+            StateError::Newer { .. } => Self::Newer(error.to_string()),
             // Who holds the lock and still finds the ledger changed has lost the lock.
             StateError::Exists | StateError::Stale | StateError::Held => Self::Busy,
             StateError::Law(law) => Self::Law(law),

@@ -345,7 +345,7 @@ impl Held {
         } else {
             let kept = self.promised_bytes(chunk, part)?;
             let place = self.record().place(chunk, part).map_err(law)?;
-            if self.record().last_in(part) == Some(chunk) {
+            if self.record().chunks().last_in(part) == Some(chunk) {
                 let end = place.saturating_add(kept);
                 let blob = open_for_append(self.storage(), self.id(), part)?;
                 if let Some(blob) = blob.filter(|blob| blob.size().is_ok_and(|size| size > end)) {

@@ -42,7 +42,7 @@ impl Holds {
             Ok(current) if self.has_expired(&current.record) => return Err(HoldError::Expired),
             Ok(current) => self.withdraw_file(&current.record)?,
             // A ledger that nobody can read names no file; one that was never begun neither.
-            Err(StateError::Damaged { .. } | StateError::Unknown) => {}
+            Err(StateError::Damaged { .. } | StateError::Newer { .. } | StateError::Unknown) => {}
             Err(error) => return Err(error.into()),
         }
         self.remove(id)
@@ -158,7 +158,7 @@ impl Holds {
         let current = self.state.load(id)?;
         match current.record.phase() {
             Phase::Expired => Ok(self.storage.remove_upload(id)?),
-            Phase::Finished if self.is_withdrawn(id)? => {
+            Phase::Finished | Phase::Merging if self.is_withdrawn(id)? => {
                 Held::open(self, (guard, lock), current, None).map(drop)
             }
             _ => Ok(()),
@@ -174,7 +174,8 @@ impl Held {
         let flush = self.durability().of_finish();
         let id = self.id().clone();
         if flush == Flush::Durable {
-            // A file that is not under its name any more proves nothing.
+            // Whoever wrote it down may have died within that: of two facts a power loss may keep
+            // the later one alone, and a file that is not under its name any more proves nothing.
             self.commit_found([], flush)?;
         }
         if let Some(finished) = self.record().finished()
@@ -184,14 +185,17 @@ impl Held {
             let named = (&finished.name, finished.mark);
             self.holds().withdraw_own(self.record(), named, flush)?;
         }
-        self.commit([Fact::Expired], flush)?;
+        let unwritten = self.record().phase() == Phase::Merging;
+        let abandoned = unwritten.then_some(Fact::MergeAbandoned);
+        self.commit(abandoned.into_iter().chain([Fact::Expired]), flush)?;
         Ok(self.storage().remove_upload(&id)?)
     }
 
-    /// Did a crash interrupt [`Held::retire`]?
+    /// Did a crash interrupt [`Held::retire`], or a DELETE? A power loss may have taken the word
+    /// that the file was finished: that it was withdrawn says it, too.
     pub(super) fn is_retiring(&self) -> io::Result<bool> {
-        let finished = self.record().phase() == Phase::Finished;
-        Ok(finished && self.holds().is_withdrawn(self.id())?)
+        let appeared = matches!(self.record().phase(), Phase::Finished | Phase::Merging);
+        Ok(appeared && self.holds().is_withdrawn(self.id())?)
     }
 }
 

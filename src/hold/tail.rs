@@ -71,7 +71,7 @@ impl Tail {
         let chunk = last.next().ok()?;
         let room = chunk.get().checked_sub(part.first.get())? < chunks_per_part;
         let free = room && !record.is_shared(part) && record.layout().contains(chunk);
-        if !free || record.last_in(part) != Some(last) {
+        if !free || record.chunks().last_in(part) != Some(last) {
             return None;
         }
         Some(Self::new(chunk, part, record.place(chunk, part).ok()?, 0))
@@ -177,10 +177,10 @@ impl Tail {
     }
 }
 
-/// The first name for a part beginning with `chunk` that no sealed chunk uses, and that was not lent:
-/// what is shared is never cut, and under that name new bytes would not be either.
+/// The first name for a part beginning with `chunk` that no sealed chunk uses, and that was not
+/// lent: what is shared is never cut, and under that name new bytes would not be either.
 pub(super) fn free_part(record: &Record, chunk: ChunkIndex) -> PartId {
-    let sealed = record.chunks().iter_from(chunk).map(|(_, sealed)| sealed.part);
+    let sealed = record.chunks().parts_from(chunk);
     let lent = record.lent().map(|(part, _)| *part);
     let used = sealed
         .chain(lent)

@@ -26,7 +26,7 @@ pub(super) fn absorb_next(held: &mut Held) -> Result<Step, HoldError> {
     let Some(base) = base(held).filter(|base| !held.record().is_shared(*base)) else {
         return Ok(Step::NothingToAbsorb);
     };
-    let Some((chunk, part)) = first_outside(held, base) else { return Ok(Step::NothingToAbsorb) };
+    let Some((chunk, part)) = first_outside(held) else { return Ok(Step::NothingToAbsorb) };
     if held.tail_part() == Some(part) {
         return Ok(Step::NothingToAbsorb);
     }
@@ -58,14 +58,11 @@ pub(super) fn base(held: &Held) -> Option<PartId> {
     held.record().chunks().get(ChunkIndex::ZERO).map(|sealed| sealed.part)
 }
 
-/// The first chunk of the contiguous prefix that lies in another part.
-fn first_outside(held: &Held, base: PartId) -> Option<(ChunkIndex, PartId)> {
+/// The first chunk of the contiguous prefix that lies in another part than chunk 0.
+fn first_outside(held: &Held) -> Option<(ChunkIndex, PartId)> {
     let chunks = held.record().chunks();
-    chunks
-        .iter()
-        .take_while(|(chunk, _)| *chunk < chunks.first_missing())
-        .find(|(_, sealed)| sealed.part != base)
-        .map(|(chunk, sealed)| (chunk, sealed.part))
+    let chunk = chunks.end_of_stretch(ChunkIndex::ZERO)?.next().ok()?;
+    chunks.get(chunk).map(|sealed| (chunk, sealed.part))
 }
 
 fn place(held: &Held, chunk: ChunkIndex, part: PartId) -> Result<u64, HoldError> {

@@ -247,6 +247,59 @@ async fn a_ledger_beyond_repair_is_forgotten_when_it_is_old() {
     }
 }
 
+// spec: STORE-111
+#[tokio::test]
+async fn a_ledger_of_a_newer_version_is_never_forgotten() {
+    let mut bench = Bench::local();
+    let ids = [bench.create(Some(14)).await, bench.create(Some(14)).await];
+    for id in &ids {
+        bench.push(id, 0, &content(11, 1)).await.unwrap();
+    }
+    let ledgers = ids.each_ref().map(|id| ledger_path(&bench.folder().join("state"), id));
+    let known = ledgers.each_ref().map(|ledger| std::fs::read(ledger).unwrap());
+    // Another kind of header, and a manifest that says something else.
+    let mut header = known[0].clone();
+    header[7] = b'2';
+    let sum = crc32fast::hash(&header[..24]);
+    header[24..28].copy_from_slice(&sum.to_le_bytes());
+    let mut manifest = known[1].clone();
+    let length = u32::from_le_bytes(manifest[8..12].try_into().unwrap());
+    let json = 28..28 + usize::try_from(length).unwrap();
+    manifest[json.clone()].fill(b' ');
+    manifest[json.clone()][..14].copy_from_slice(b"{\"newer\":true}");
+    let sum = crc32fast::hash(&manifest[json]);
+    manifest[12..16].copy_from_slice(&sum.to_le_bytes());
+    let sum = crc32fast::hash(&manifest[..24]);
+    manifest[24..28].copy_from_slice(&sum.to_le_bytes());
+    for (ledger, bytes) in ledgers.iter().zip([&header, &manifest]) {
+        std::fs::write(ledger, bytes).unwrap();
+    }
+    bench.reopen().await;
+    let (mut reaper, resumed) = reaper(&bench);
+    let now = crate::clock::Clock::now(&bench.clock).to_system_time();
+    for _ in 0..3 {
+        bench.clock.advance(DAY * 40);
+        for id in &ids {
+            let folder = bench.folder().join("uploads").join(id.as_str());
+            File::open(folder).unwrap().set_modified(now).unwrap();
+            assert_gone!(&bench, id, HoldError::Newer(_));
+        }
+        assert_eq!(reaper.sweep().await.unwrap(), NOTHING);
+    }
+    assert!(resumed.lock().unwrap().is_empty());
+    for (ledger, bytes) in ledgers.iter().zip([header, manifest]) {
+        assert_eq!(std::fs::read(ledger).unwrap(), bytes);
+    }
+    // The version that wrote them finds everything.
+    for (ledger, bytes) in ledgers.iter().zip(known) {
+        std::fs::write(ledger, bytes).unwrap();
+    }
+    bench.reopen().await;
+    for id in &ids {
+        assert_eq!(bench.head(id).await, 11);
+    }
+}
+
 #[tokio::test]
 async fn what_nobody_owns_goes_when_it_is_old() {
     let bench = Bench::local();

@@ -61,6 +61,8 @@ struct Shared {
     peeked: Option<Bytes>,
     patience: Patience,
     place: Option<Held>,
+    /// Bytes that are still to come, where that is known and nothing comes behind them.
+    left: Option<u64>,
     progress: Progress,
     /// Bytes that the form parser took since it last handed something on.
     hoarded: usize,
@@ -147,6 +149,7 @@ impl RequestBody {
             peeked: None,
             patience,
             place: None,
+            left: announced,
             progress,
             hoarded: 0,
             pauses: 0,
@@ -159,6 +162,11 @@ impl RequestBody {
     /// What it brings is counted for this place, and it ends when the place is wanted back.
     pub(super) fn has_place(&self, pulse: &Pulse) {
         self.lock().place = Some(Held { pulse: pulse.clone(), asked: None });
+    }
+
+    /// Its last byte is not its end.
+    pub(super) fn expect_trailers(&self) {
+        self.lock().left = None;
     }
 
     /// Has nobody asked for bytes yet? Then a client that waits for 100 has not been told to send.
@@ -254,10 +262,12 @@ impl Shared {
                     match frame.map(|frame| frame.map(Frame::into_data)) {
                         Some(Ok(Ok(bytes))) => {
                             self.patience.count(bytes.len());
+                            let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+                            self.left = self.left.map(|left| left.saturating_sub(count));
                             if let Some(place) = &self.place {
                                 place.pulse.moved(bytes.len());
                             }
-                            self.meter.received(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                            self.meter.received(count);
                             return Poll::Ready(Some(Ok(bytes)));
                         }
                         Some(Ok(Err(frame))) => self.keep_checksum(frame),
@@ -266,7 +276,9 @@ impl Shared {
                     }
                 }
                 Poll::Pending if self.gives_way(context).is_ready() => {
-                    return self.end(Some(Err(Broken::GaveWay)));
+                    // All of it is here, and only its end was not said yet.
+                    let is_whole = self.left == Some(0);
+                    return self.end((!is_whole).then_some(Err(Broken::GaveWay)));
                 }
                 Poll::Pending if self.patience.poll(context).is_ready() => {
                     return self.end(Some(Err(Broken::Stalled)));
@@ -397,5 +409,61 @@ impl Stream for RequestBody {
             _ => {}
         }
         polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// Brings these bytes, and never says that it has ended.
+    struct Endless(VecDeque<&'static [u8]>);
+
+    impl Body for Endless {
+        type Data = Bytes;
+        type Error = io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+            let bytes = self.0.pop_front();
+            bytes.map_or(Poll::Pending, |bytes| Poll::Ready(Some(Ok(Frame::data(bytes.into())))))
+        }
+    }
+
+    fn body(announced: Option<u64>) -> RequestBody {
+        let pace = Pace { idle_timeout: Duration::from_secs(30), min_rate: None };
+        let bytes = Endless([b"hello".as_slice(), b" world"].into());
+        RequestBody::new(bytes, announced, pace, (Meter::default(), None))
+    }
+
+    /// All that comes after the place was wanted back.
+    async fn read(mut body: RequestBody) -> (usize, Option<Broken>) {
+        let pulse = Pulse::begin();
+        body.has_place(&pulse);
+        pulse.leave().cancel();
+        let mut came = 0;
+        loop {
+            match std::future::poll_fn(|context| body.poll_bytes(context)).await {
+                Some(Ok(bytes)) => came += bytes.len(),
+                Some(Err(broken)) => return (came, Some(broken)),
+                None => return (came, None),
+            }
+        }
+    }
+
+    // spec: CORE-95: whoever gives way with all bytes there has ended.
+    #[tokio::test]
+    async fn a_body_that_is_all_there_does_not_give_way() {
+        assert!(matches!(read(body(Some(11))).await, (11, None)));
+        for announced in [None, Some(12)] {
+            assert!(matches!(read(body(announced)).await, (11, Some(Broken::GaveWay))));
+        }
+        let trailed = body(Some(11));
+        trailed.expect_trailers();
+        assert!(matches!(read(trailed).await, (11, Some(Broken::GaveWay))));
     }
 }

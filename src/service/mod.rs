@@ -181,6 +181,9 @@ impl Service {
         let counted = (!over).then(|| Received::begin(self.bodies()));
         let counts = (self.ingest().meter().clone(), counted);
         let body = RequestBody::new(body, announced, self.0.options.pace, counts);
+        if parts.headers.contains_key(header::TRAILER) {
+            body.expect_trailers();
+        }
         // Counted before it is asked whether the stop is over: else it could end in between.
         let counted = self.0.tasks.token();
         if self.0.closed.is_cancelled() {

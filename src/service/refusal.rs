@@ -62,7 +62,7 @@ fn hold_problem(error: &HoldError) -> Problem {
     match error {
         HoldError::Unknown => Problem::UnknownUpload,
         HoldError::Expired => Problem::Gone,
-        HoldError::Damaged(what) => {
+        HoldError::Damaged(what) | HoldError::Newer(what) => {
             tracing::error!(what, "a damaged upload was asked for");
             Problem::Gone
         }

@@ -93,6 +93,14 @@ pub enum StateError {
         /// What is wrong there.
         what: String,
     },
+    /// The ledger is whole and tells what this version does not know: a newer one wrote it.
+    #[error("ledger written by a newer piton, from byte {at} on: {what}")]
+    Newer {
+        /// Where.
+        at: u64,
+        /// What it is that is not known.
+        what: String,
+    },
     /// Somebody else added facts since: the caller is no holder (any more).
     #[error("the ledger went on without this holder")]
     Stale,
@@ -114,7 +122,7 @@ pub trait State: Debug + Send + Sync + 'static {
     fn create(&self, manifest: Manifest, flush: Flush) -> Result<Versioned, StateError>;
 
     /// The record of an upload as it is now: `Unknown`, or `Damaged` where the ledger contradicts
-    /// itself. A torn last record, as a crash leaves it, is not seen.
+    /// itself, `Newer` where it may not. A torn last record, as a crash leaves it, is not seen.
     fn load(&self, id: &UploadId) -> Result<Versioned, StateError>;
 
     /// Adds facts behind `held`: all of them or, after any error, none. `Stale` if the ledger is

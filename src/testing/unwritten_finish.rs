@@ -10,7 +10,7 @@ use super::{
 use crate::{
     clock::{Clock, ManualClock, SystemClock},
     durable::Durability,
-    hold::Hashing,
+    hold::{Hashing, HoldError},
     ingest::{IngestError, MergeOutcome},
     lock::NoFileLocks,
     upload::{Fact, FinalName, UploadId},
@@ -93,7 +93,7 @@ async fn who_deletes_it_then_leaves_no_file() {
     house.ingest.terminate(&finish.id).await.unwrap();
     assert_eq!(house.storage().finished_size(&finish.name).unwrap(), None);
     let looked = house.ingest.status(&finish.id).await;
-    assert!(matches!(looked, Err(IngestError::Hold(crate::hold::HoldError::Unknown))));
+    assert!(matches!(looked, Err(IngestError::Hold(HoldError::Unknown))));
 }
 
 // spec: STORE-100
@@ -118,4 +118,24 @@ async fn the_word_is_on_the_disk_before_its_file_goes() {
     let withdrawn = steps.iter().position(|step| matches!(step, Step::Withdraw { .. })).unwrap();
     let between = &steps[word..withdrawn];
     assert!(between.iter().any(|step| matches!(step, Step::SyncLedger { .. })), "{between:#?}");
+}
+
+// spec: STORE-112
+#[tokio::test]
+async fn a_delete_that_a_power_loss_cut_brings_nothing_back() {
+    let finish = Finish::with(promising(Durability::Complete)).await;
+    let (word, id) = (finish.word(), &finish.id);
+    finish.scene.house.ingest.terminate(id).await.unwrap();
+    let steps = finish.scene.trace.steps();
+    let withdrawn = steps.iter().position(|step| matches!(step, Step::Withdraw { .. })).unwrap();
+    let loss = Loss { steps: [word].into(), zeros: false };
+    let remains = Remains::of(&steps[..=withdrawn], &loss, &finish.clock);
+    let setup = Setup { epoch: 1, ..finish.setup.clone() };
+    let (storage, locks) = (Arc::new(remains.storage), Arc::new(NoFileLocks));
+    let house = House::over(remains.state, storage, locks, (&setup, &finish.clock));
+
+    let gone = house.ingest.head(id).await;
+    assert!(matches!(gone, Err(IngestError::Hold(HoldError::Expired))), "{gone:?}");
+    assert!(house.storage().uploads().unwrap().is_empty());
+    assert_eq!(house.storage().finished_size(&finish.name).unwrap(), None);
 }

@@ -1,8 +1,6 @@
 //! Which chunks are sealed, and where they lie.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use super::{digest::Sha256Digest, part::PartId, units::ChunkIndex};
+use super::{digest::Sha256Digest, part::PartId, spread::Spread, units::ChunkIndex};
 
 /// A whole chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,18 +15,19 @@ pub struct SealedChunk {
     pub flushed: bool,
 }
 
-const BLOCK: u64 = 256;
-
-/// Chunks of one block of 256 indexes.
-type Block = BTreeMap<ChunkIndex, SealedChunk>;
-
 /// The sealed chunks of an upload, by index.
 ///
-/// A clone shares its blocks, so that every commit can publish a new record to readers without
-/// copying a table of a hundred thousand chunks.
+/// A clone shares its entries, so that every commit can publish a new record to readers without
+/// copying a table of a hundred thousand chunks; and whatever is asked at each seal or look is
+/// answered without going through them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChunkTable {
-    blocks: BTreeMap<u64, Arc<Block>>,
+    chunks: Spread<ChunkIndex, SealedChunk>,
+    runs: Runs<()>,
+    /// Runs of chunks that lie in the same part.
+    stretches: Runs<PartId>,
+    /// The last chunk of each part.
+    parts: Spread<PartId, ChunkIndex>,
     sealed: u64,
     bytes: u64,
     /// The first chunk that is not sealed.
@@ -38,7 +37,7 @@ pub struct ChunkTable {
 impl ChunkTable {
     /// The chunk, if it is sealed.
     pub fn get(&self, chunk: ChunkIndex) -> Option<&SealedChunk> {
-        self.blocks.get(&(chunk.get() / BLOCK))?.get(&chunk)
+        self.chunks.get(chunk)
     }
 
     /// Number of sealed chunks.
@@ -58,47 +57,161 @@ impl ChunkTable {
 
     /// The sealed chunks, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (ChunkIndex, &SealedChunk)> {
-        self.blocks.values().flat_map(|block| block.iter().map(|(index, chunk)| (*index, chunk)))
+        self.chunks.iter()
     }
 
     /// The sealed chunks from `chunk` on, ascending.
     pub fn iter_from(&self, chunk: ChunkIndex) -> impl Iterator<Item = (ChunkIndex, &SealedChunk)> {
-        self.blocks
-            .range(chunk.get() / BLOCK..)
-            .flat_map(move |(_, block)| block.range(chunk..).map(|(index, chunk)| (*index, chunk)))
+        self.chunks.iter_from(chunk)
+    }
+
+    /// The sealed chunks as runs without a gap, ascending: the first and the last chunk of each.
+    pub fn runs(&self) -> impl Iterator<Item = (ChunkIndex, ChunkIndex)> {
+        self.runs.0.iter().map(|(first, (last, ()))| (first, *last))
+    }
+
+    /// The last sealed chunk that lies in this part.
+    pub fn last_in(&self, part: PartId) -> Option<ChunkIndex> {
+        self.parts.get(part).copied()
+    }
+
+    /// The parts beginning with this chunk in which any sealed chunk lies, ascending.
+    pub fn parts_from(&self, chunk: ChunkIndex) -> impl Iterator<Item = PartId> {
+        let parts = self.parts.iter_from(PartId::new(chunk)).map(|(part, _)| part);
+        parts.take_while(move |part| part.first == chunk)
+    }
+
+    /// The last of the chunks behind this sealed one that lie in the same part without a gap.
+    pub fn end_of_stretch(&self, chunk: ChunkIndex) -> Option<ChunkIndex> {
+        self.stretches.around(chunk).map(|run| run.last)
     }
 
     /// The sealed chunk with the highest index.
     pub(super) fn last(&self) -> Option<(ChunkIndex, &SealedChunk)> {
-        let last = self.blocks.values().rev().find_map(|block| block.last_key_value());
-        last.map(|(index, chunk)| (*index, chunk))
+        self.chunks.last()
     }
 
     /// Adds or moves a chunk.
     pub(super) fn insert(&mut self, chunk: ChunkIndex, sealed: SealedChunk) {
-        let block = Arc::make_mut(self.blocks.entry(chunk.get() / BLOCK).or_default());
-        let replaced = block.insert(chunk, sealed);
+        let part = sealed.part;
+        let replaced = self.chunks.insert(chunk, sealed);
         self.bytes = self.bytes.saturating_sub(replaced.map_or(0, |old| old.length));
         self.bytes = self.bytes.saturating_add(sealed.length);
         self.sealed = self.sealed.saturating_add(u64::from(replaced.is_none()));
-        while self.get(self.first_missing).is_some() {
-            let Ok(next) = self.first_missing.next() else {
-                break;
-            };
-            self.first_missing = next;
+        if replaced.is_none() {
+            self.runs.put(chunk, ());
+            self.count_prefix();
+        }
+        if replaced.is_some_and(|old| old.part == part) {
+            return;
+        }
+        self.stretches.put(chunk, part);
+        if let Some(old) = replaced {
+            self.leave(chunk, old.part);
+        }
+        if self.last_in(part).is_none_or(|last| last < chunk) {
+            self.parts.insert(part, chunk);
         }
     }
 
     /// Forgets a chunk.
     pub(super) fn remove(&mut self, chunk: ChunkIndex) {
-        let Some(block) = self.blocks.get_mut(&(chunk.get() / BLOCK)) else {
-            return;
-        };
-        let Some(removed) = Arc::make_mut(block).remove(&chunk) else {
-            return;
-        };
+        let Some(removed) = self.chunks.remove(chunk) else { return };
         self.bytes = self.bytes.saturating_sub(removed.length);
         self.sealed = self.sealed.saturating_sub(1);
-        self.first_missing = self.first_missing.min(chunk);
+        self.runs.take(chunk);
+        self.stretches.take(chunk);
+        self.leave(chunk, removed.part);
+        self.count_prefix();
+    }
+
+    fn count_prefix(&mut self) {
+        let first = self.runs.around(ChunkIndex::ZERO);
+        self.first_missing = first.and_then(|run| run.last.next().ok()).unwrap_or(ChunkIndex::ZERO);
+    }
+
+    /// A chunk lies in this part no more.
+    fn leave(&mut self, chunk: ChunkIndex, part: PartId) {
+        if self.last_in(part) != Some(chunk) {
+            return;
+        }
+        // None lies in front of the part's first one.
+        let before = self.stretches.back_from(chunk).take_while(|run| run.last >= part.first);
+        let last = before.filter(|run| run.what == part).map(|run| run.last).next();
+        match last {
+            Some(last) => drop(self.parts.insert(part, last)),
+            None => drop(self.parts.remove(part)),
+        }
     }
 }
+
+/// Chunks that follow each other and have something in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run<T> {
+    first: ChunkIndex,
+    last: ChunkIndex,
+    what: T,
+}
+
+/// Runs that are as long as can be, by their first chunk: the last chunk, and what they have in
+/// common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Runs<T: Copy + Eq>(Spread<ChunkIndex, (ChunkIndex, T)>);
+
+impl<T: Copy + Eq> Default for Runs<T> {
+    fn default() -> Self {
+        Self(Spread::default())
+    }
+}
+
+impl<T: Copy + Eq> Runs<T> {
+    /// The run that a chunk lies in.
+    fn around(&self, chunk: ChunkIndex) -> Option<Run<T>> {
+        self.back_from(chunk).next().filter(|run| run.last >= chunk)
+    }
+
+    /// The runs that begin with `chunk` or in front of it, descending.
+    fn back_from(&self, chunk: ChunkIndex) -> impl Iterator<Item = Run<T>> {
+        self.0.back_from(chunk).map(|(first, (last, what))| Run { first, last: *last, what: *what })
+    }
+
+    /// Adds a chunk, or says something else of it.
+    fn put(&mut self, chunk: ChunkIndex, what: T) {
+        self.take(chunk);
+        let alike = |run: &Run<T>| run.what == what;
+        let before = chunk.previous().and_then(|chunk| self.around(chunk)).filter(alike);
+        let behind = chunk.next().ok().and_then(|chunk| self.around(chunk)).filter(alike);
+        if let Some(behind) = behind {
+            self.0.remove(behind.first);
+        }
+        let first = before.map_or(chunk, |run| run.first);
+        let last = behind.map_or(chunk, |run| run.last);
+        self.0.insert(first, (last, what));
+    }
+
+    /// Takes a chunk out.
+    fn take(&mut self, chunk: ChunkIndex) {
+        let Some(Run { first, last, what }) = self.around(chunk) else { return };
+        match chunk.previous().filter(|previous| *previous >= first) {
+            Some(previous) => drop(self.0.insert(first, (previous, what))),
+            None => drop(self.0.remove(first)),
+        }
+        if let Some(next) = chunk.next().ok().filter(|next| *next <= last) {
+            self.0.insert(next, (last, what));
+        }
+    }
+}
+
+#[cfg(test)]
+impl ChunkTable {
+    /// Entries that were copied to make this table of `other`.
+    fn copied_since(&self, other: &Self) -> usize {
+        let runs = self.runs.0.unshared(&other.runs.0);
+        let stretches = self.stretches.0.unshared(&other.stretches.0);
+        let parts = self.parts.unshared(&other.parts);
+        self.chunks.unshared(&other.chunks) + runs + stretches + parts
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -243,18 +243,13 @@ impl Record {
 
     /// Does any sealed chunk lie in this part?
     pub fn is_live(&self, part: PartId) -> bool {
-        self.chunks.iter_from(part.first).any(|(_, chunk)| chunk.part == part)
-    }
-
-    /// The last sealed chunk that lies in this part.
-    pub fn last_in(&self, part: PartId) -> Option<ChunkIndex> {
-        self.chunks.iter_from(part.first).filter(|(_, c)| c.part == part).map(|(i, _)| i).last()
+        self.chunks.last_in(part).is_some()
     }
 
     /// The end of the last sealed chunk in a part, in bytes from the part's start; `None` if the
     /// part is nobody's.
     pub fn live_end(&self, part: PartId) -> Option<u64> {
-        let last = self.last_in(part)?;
+        let last = self.chunks.last_in(part)?;
         let start = self.place(last, part).ok()?;
         Some(start.saturating_add(self.chunks.get(last)?.length))
     }
@@ -505,7 +500,7 @@ mod tests {
         let mut record = record;
         let chunk = ChunkIndex::new(1).unwrap();
         record.apply(&stamped(2, Fact::Absorbed { chunk, into: first, flushed: false })).unwrap();
-        assert_eq!(record.last_in(first), Some(chunk));
+        assert_eq!(record.chunks().last_in(first), Some(chunk));
     }
 
     fn pending() -> Fact {

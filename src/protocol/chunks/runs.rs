@@ -11,7 +11,7 @@ pub struct IndexRuns(Vec<(u64, u64)>);
 impl IndexRuns {
     /// The sealed chunks.
     pub fn sealed(chunks: &ChunkTable) -> Self {
-        chunks.iter().map(|(index, _)| index).collect()
+        Self(chunks.runs().map(|(first, last)| (first.get(), last.get())).collect())
     }
 
     /// The chunks below `total` that are not sealed.

@@ -120,7 +120,7 @@ fn open_or_create(path: &Path) -> io::Result<Option<(File, Origin)>> {
 fn has_header(file: &File) -> Result<bool, StateError> {
     match header::read(file, file.metadata()?.size()) {
         Ok(None) => Ok(false),
-        Ok(Some(_)) | Err(StateError::Damaged { .. }) => Ok(true),
+        Ok(Some(_)) | Err(StateError::Damaged { .. } | StateError::Newer { .. }) => Ok(true),
         Err(error) => Err(error),
     }
 }

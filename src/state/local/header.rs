@@ -23,6 +23,9 @@ use super::{
 use crate::{state::StateError, upload::Manifest};
 
 const MAGIC: &[u8; 8] = b"PITONLG1";
+/// What the magic of later versions begins with, too. Their headers keep the checksum of the first
+/// 24 bytes, so that an earlier version can tell them from damaged ones.
+const FAMILY: &[u8; 7] = b"PITONLG";
 const PREAMBLE: usize = 28;
 /// Bytes of the preamble that its checksum covers.
 const SUMMED: usize = 24;
@@ -54,13 +57,16 @@ pub(super) fn encode(manifest: &Manifest, incarnation: u64) -> io::Result<Vec<u8
 
 /// Reads the header of a ledger of `file_size` bytes. `None` where it is torn: less than a whole
 /// header and nothing behind it, so that the creation was never answered. `Damaged` where something
-/// that was once whole is not any more.
+/// that was once whole is not any more; `Newer` where it is whole and not known.
 pub(super) fn read(file: &File, file_size: u64) -> Result<Option<Beginning>, StateError> {
     let mut preamble = [0; PREAMBLE];
     if read_up_to(file, &mut preamble, 0)? < PREAMBLE {
         return Ok(None);
     }
     let Some((length, json_sum, incarnation)) = read_preamble(&preamble) else {
+        if is_newer(&preamble) {
+            return Err(newer(0, "a header in a form that this version does not know"));
+        }
         // After a power loss a file may have got its length and none of its bytes.
         return if is_blank(file)? {
             Ok(None)
@@ -81,8 +87,9 @@ pub(super) fn read(file: &File, file_size: u64) -> Result<Option<Beginning>, Sta
             Err(damaged(size(PREAMBLE), "the manifest's checksum is wrong"))
         };
     }
+    // Its checksum is right, so somebody wrote it like that.
     let manifest = serde_json::from_slice(&json)
-        .map_err(|error| damaged(size(PREAMBLE), &format!("not a manifest: {error}")))?;
+        .map_err(|error| newer(size(PREAMBLE), &format!("not a manifest: {error}")))?;
     Ok(Some(Beginning { manifest, incarnation, body }))
 }
 
@@ -97,6 +104,13 @@ fn read_preamble(preamble: &[u8; PREAMBLE]) -> Option<(u32, u32, u64)> {
     (right && magic == *MAGIC).then_some(fields)
 }
 
+/// Is it whole, and of another version?
+fn is_newer(preamble: &[u8; PREAMBLE]) -> bool {
+    let Some((summed, sum)) = preamble.split_first_chunk::<SUMMED>() else { return false };
+    let right = Reader::new(sum).u32() == Some(crc32fast::hash(summed));
+    right && summed.starts_with(FAMILY) && !summed.starts_with(MAGIC)
+}
+
 fn is_blank(file: &File) -> io::Result<bool> {
     let (mut buffer, mut at) = ([0; 4096], 0_u64);
     loop {
@@ -109,6 +123,10 @@ fn is_blank(file: &File) -> io::Result<bool> {
         }
         at = at.saturating_add(size(read));
     }
+}
+
+fn newer(at: u64, what: &str) -> StateError {
+    StateError::Newer { at, what: what.to_owned() }
 }
 
 /// [`StateError::Damaged`] at a byte of the ledger.

@@ -110,6 +110,10 @@ impl LedgerReader {
                 seen.damage = Some(LedgerDamage::at(at, &what));
                 return Ok(Some(seen));
             }
+            Err(StateError::Newer { at, what }) => {
+                seen.damage = Some(LedgerDamage { newer: true, ..LedgerDamage::at(at, &what) });
+                return Ok(Some(seen));
+            }
             Err(StateError::Io(error)) => return Err(error),
             Err(error) => return Err(io::Error::other(error)),
         };

@@ -54,6 +54,9 @@ impl From<Stop> for StateError {
     fn from(stop: Stop) -> Self {
         match stop {
             Stop::Io(error) => error.into(),
+            Stop::Damaged { at, cause: Cause::Codec(newer @ CodecError::Newer(_)) } => {
+                Self::Newer { at, what: newer.to_string() }
+            }
             Stop::Damaged { at, cause } => damaged(at, &cause.to_string()),
         }
     }
