@@ -17,6 +17,7 @@ mod removal;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod unwritten;
 mod whole;
 
 use std::{
@@ -41,6 +42,7 @@ pub use self::{
 use self::{
     attend::Attended,
     file::{FileFate, Verdicts},
+    held::Ground,
     tail::free_part,
 };
 use crate::{
@@ -155,6 +157,7 @@ pub struct Holds {
 struct Warm {
     version: Version,
     tail: Option<Tail>,
+    ground: Ground,
     used: bool,
 }
 
@@ -434,6 +437,7 @@ impl Holds {
         }
         let mut held = Held::fresh(self, locks, created);
         held.all_or_doubt(Held::clear_ground)?;
+        held.ground = Ground::Bare;
         self.meter.upload(Event::Begun);
         Ok((held, Origin::Created))
     }
@@ -526,14 +530,14 @@ impl Holds {
         (warm.version == current.version).then_some(warm)
     }
 
-    fn keep_warm(&self, current: &Versioned, tail: Option<Tail>) {
+    fn keep_warm(&self, current: &Versioned, (tail, ground): (Option<Tail>, Ground)) {
         let mut warm = self.warm();
         if warm.len() >= WARM_MAX {
             let any = warm.keys().next().cloned();
             any.and_then(|id| warm.remove(&id));
         }
         let id = current.record.manifest().id.clone();
-        warm.insert(id, Warm { version: current.version, tail, used: true });
+        warm.insert(id, Warm { version: current.version, tail, ground, used: true });
     }
 }
 

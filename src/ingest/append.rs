@@ -234,6 +234,7 @@ impl Sink for Appender {
     }
 
     fn write(&mut self, bytes: Bytes) -> Result<(), HoldError> {
+        self.held.begin_ledger()?;
         if self.check.bracket() == Bracket::Needed {
             self.held.begin_pending()?;
         }
@@ -442,6 +443,9 @@ impl Appender {
                 Ok(file) => finished = file,
                 Err(error) => failure = failure.or(Some(error.into())),
             }
+        }
+        if let Err(error) = self.held.write_down() {
+            return Err(failure.unwrap_or(error.into()));
         }
         let (length, deadline) = (self.held.record().layout().length(), self.held.deadline());
         let offset = match failure {

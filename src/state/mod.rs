@@ -113,6 +113,19 @@ pub trait State: Debug + Send + Sync + 'static {
     /// lock of its place. A ledger whose first record is torn counts as none and is replaced.
     fn create(&self, manifest: Manifest, flush: Flush) -> Result<Versioned, StateError>;
 
+    /// Begins a ledger that has these facts from its first moment on, with the errors of
+    /// [`State::create`]. Its lock, where there is one, stays with this process, for whoever asks
+    /// for it next.
+    fn begin(
+        &self,
+        manifest: Manifest,
+        facts: &[Stamped],
+        flush: Flush,
+    ) -> Result<Versioned, StateError> {
+        let created = self.create(manifest, flush)?;
+        if facts.is_empty() { Ok(created) } else { self.commit(&created, facts, flush) }
+    }
+
     /// The record of an upload as it is now: `Unknown`, or `Damaged` where the ledger contradicts
     /// itself. A torn last record, as a crash leaves it, is not seen.
     fn load(&self, id: &UploadId) -> Result<Versioned, StateError>;
