@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use super::{
     HoldError, Holds, Warm,
     tail::{Excess, Tail, copy_range, free_part, hash_range, open_for_append},
-    unwritten::Unwritten,
+    unwritten::{Ground, Ledger, Unwritten},
 };
 use crate::{
     durable::{Durability, Flush},
@@ -43,24 +43,6 @@ pub struct Held {
     pub(super) ground: Ground,
     pub(super) ledger: Ledger,
     pub(super) locks: Option<(FileLock, UploadGuard)>,
-}
-
-/// May there be parts of it, or their folder, that nothing tells of?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ground {
-    /// None was made since the upload began, but one for all of its bytes.
-    Bare,
-    Built,
-}
-
-/// Is every fact on the disk?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ledger {
-    /// It has no file yet.
-    NotBegun,
-    /// As far as this holder knows.
-    Flushed,
-    Unflushed,
 }
 
 /// Is what memory says of the bytes true?

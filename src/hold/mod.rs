@@ -42,8 +42,8 @@ pub use self::{
 use self::{
     attend::Attended,
     file::{FileFate, Verdicts},
-    held::Ground,
     tail::free_part,
+    unwritten::Ground,
 };
 use crate::{
     blocking::{self, Span},

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, io};
 
 use super::{
     HoldError,
-    held::{Ground, Held, law},
+    held::{Held, law},
     tail::{Tail, free_part, hash_range, open_for_append},
+    unwritten::Ground,
 };
 use crate::{
     durable::{Durability, Flush},

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{
     HoldError, Holds,
-    held::{Certainty, Ground, Held, Ledger},
+    held::{Certainty, Held},
 };
 use crate::{
     durable::Flush,
@@ -17,6 +17,24 @@ use crate::{
     telemetry::Event,
     upload::{Fact, Manifest, PartId, Record, Stamped},
 };
+
+/// May there be parts of it, or their folder, that nothing tells of?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ground {
+    /// None was made since the upload began, but one for all of its bytes.
+    Bare,
+    Built,
+}
+
+/// Is every fact on the disk?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ledger {
+    /// It has no file yet.
+    NotBegun,
+    /// As far as this holder knows.
+    Flushed,
+    Unflushed,
+}
 
 /// Facts that the ledger does not have yet.
 #[derive(Debug)]

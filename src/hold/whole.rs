@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, io};
 
 use super::{
     Hashing, Held, HoldError,
-    held::Ground,
     tail::{Excess, Tail},
+    unwritten::Ground,
 };
 use crate::{
     durable::Flush,
