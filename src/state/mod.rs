@@ -114,8 +114,7 @@ pub trait State: Debug + Send + Sync + 'static {
     fn create(&self, manifest: Manifest, flush: Flush) -> Result<Versioned, StateError>;
 
     /// Begins a ledger that has these facts from its first moment on, with the errors of
-    /// [`State::create`]. Its lock, where there is one, stays with this process, for whoever asks
-    /// for it next.
+    /// [`State::create`].
     fn begin(
         &self,
         manifest: Manifest,

@@ -147,9 +147,7 @@ impl State for LocalState {
     }
 
     fn create(&self, manifest: Manifest, flush: Flush) -> Result<Versioned, StateError> {
-        let ledger = self.begin_ledger(manifest, &[], flush)?;
-        ledger.unlock()?;
-        Ok(ledger.known())
+        self.begin(manifest, &[], flush)
     }
 
     fn begin(
@@ -158,7 +156,10 @@ impl State for LocalState {
         facts: &[Stamped],
         flush: Flush,
     ) -> Result<Versioned, StateError> {
-        Ok(self.begin_ledger(manifest, facts, flush)?.known())
+        let id = manifest.id.clone();
+        let ledger = self.begin_ledger(manifest, facts, flush)?;
+        ledger.unlock()?;
+        Ok(self.cache.keep(&id, ledger).known())
     }
 
     fn load(&self, id: &UploadId) -> Result<Versioned, StateError> {
@@ -266,7 +267,7 @@ impl LocalState {
         manifest: Manifest,
         facts: &[Stamped],
         flush: Flush,
-    ) -> Result<Arc<Ledger>, StateError> {
+    ) -> Result<Ledger, StateError> {
         let id = manifest.id.clone();
         let incarnation = u64::from_le_bytes(bytes::random()?);
         let header = header::encode(&manifest, incarnation)?;
@@ -281,10 +282,9 @@ impl LocalState {
             Ok(ledger)
         });
         // Still under the file's lock: nobody can have added anything.
-        let ledger = settled.inspect_err(|_| {
+        settled.inspect_err(|_| {
             let _ = durable::remove_file(&path);
-        })?;
-        Ok(self.cache.keep(&id, ledger))
+        })
     }
 }
 
