@@ -177,8 +177,8 @@ impl Tail {
     }
 }
 
-/// The first name for a part beginning with `chunk` that no sealed chunk uses, and that was not lent:
-/// what is shared is never cut, and under that name new bytes would not be either.
+/// The first name for a part beginning with `chunk` that no sealed chunk uses, and that was not
+/// lent: what is shared is never cut, and under that name new bytes would not be either.
 pub(super) fn free_part(record: &Record, chunk: ChunkIndex) -> PartId {
     let sealed = record.chunks().iter_from(chunk).map(|(_, sealed)| sealed.part);
     let lent = record.lent().map(|(part, _)| *part);
