@@ -77,7 +77,7 @@ const UPLOADS: usize = 60;
 
 #[test]
 fn an_upload_with_its_creation() {
-    compare("none", UPLOADS, stated(29.8, 3.0), |server, conn| {
+    compare("none", UPLOADS, stated(20.0, 3.0), |server, conn| {
         let request = server.create_with(&format!("Upload-Length: {KIB}\r\n"), &PIECE[..KIB]);
         for _ in 0..UPLOADS {
             created(conn.ask(&request));
@@ -87,12 +87,12 @@ fn an_upload_with_its_creation() {
 
 #[test]
 fn an_upload_in_two_steps() {
-    compare("none", UPLOADS, stated(35.0, 6.0), two_steps);
+    compare("none", UPLOADS, stated(29.0, 6.0), two_steps);
 }
 
 #[test]
 fn an_upload_in_two_steps_that_is_durable_once_it_is_finished() {
-    compare("complete", UPLOADS, stated(53.0, 6.0), two_steps);
+    compare("complete", UPLOADS, stated(47.8, 6.0), two_steps);
 }
 
 #[test]

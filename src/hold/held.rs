@@ -5,6 +5,7 @@ use std::{io, sync::Arc};
 use super::{
     HoldError, Holds, Warm,
     tail::{Excess, Tail, copy_range, free_part, hash_range, open_for_append},
+    unwritten::{Ground, Ledger, Unwritten},
 };
 use crate::{
     durable::{Durability, Flush},
@@ -33,21 +34,15 @@ pub enum Hashing {
 #[derive(Debug)]
 pub struct Held {
     holds: Arc<Holds>,
-    current: Versioned,
+    pub(super) current: Versioned,
+    pub(super) unwritten: Option<Unwritten>,
     pub(super) tail: Option<Tail>,
     pub(super) certainty: Certainty,
     /// Parts that lost a chunk to newer bytes. They go when those are there to stay.
     superseded: Vec<PartId>,
-    ledger: Ledger,
-    locks: Option<(FileLock, UploadGuard)>,
-}
-
-/// Is every fact on the disk?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ledger {
-    /// As far as this holder knows.
-    Flushed,
-    Unflushed,
+    pub(super) ground: Ground,
+    pub(super) ledger: Ledger,
+    pub(super) locks: Option<(FileLock, UploadGuard)>,
 }
 
 /// Is what memory says of the bytes true?
@@ -67,9 +62,11 @@ impl Held {
         Self {
             holds: holds.clone(),
             current,
+            unwritten: None,
             tail: None,
             certainty: Certainty::Sure,
             superseded: Vec::new(),
+            ground: Ground::Built,
             ledger: Ledger::Unflushed,
             locks: Some((lock, guard)),
         }
@@ -89,7 +86,7 @@ impl Held {
             return Ok(held);
         }
         match warm {
-            Some(warm) => held.tail = warm.tail,
+            Some(warm) => (held.tail, held.ground) = (warm.tail, warm.ground),
             None => held.all_or_doubt(Self::reconcile)?,
         }
         Ok(held)
@@ -219,12 +216,11 @@ impl Held {
         flush: Flush,
     ) -> Result<(), HoldError> {
         let facts: Vec<Stamped> = facts.into_iter().map(|fact| Stamped { at, fact }).collect();
-        let committed = self.holds.state().commit(&self.current, &facts, flush)?;
+        let (before, facts) = self.add_to_ledger(facts, flush)?;
         self.ledger = match flush {
             Flush::Durable => Ledger::Flushed,
             Flush::Lazy => Ledger::Unflushed,
         };
-        let before = std::mem::replace(&mut self.current, committed);
         self.holds.content_changed(&before.record, self.record());
         for stamped in facts {
             match stamped.fact {
@@ -266,10 +262,11 @@ impl Held {
         Ok(behind.unwrap_or_else(|| Tail::new(chunk, free_part(record, chunk), 0, 0)))
     }
 
-    fn attach(&self, tail: &mut Tail, hashing: Hashing) -> Result<(), HoldError> {
+    fn attach(&mut self, tail: &mut Tail, hashing: Hashing) -> Result<(), HoldError> {
         if tail.is_open() {
             return Ok(());
         }
+        self.ground = Ground::Built;
         let (storage, id) = (self.storage(), self.id());
         let (blob, excess) = if let Some(blob) = open_for_append(storage, id, tail.part)? {
             (blob, Excess::Possible)
@@ -309,7 +306,13 @@ impl Held {
         let (length, flushed) = (tail.length, promises);
         let sealed = Fact::Sealed { chunk, length, digest, part, flushed };
         let flush = if shown { self.durability().of_answer() } else { Flush::Lazy };
-        if let Err(error) = self.commit(first.into_iter().chain([sealed]), flush) {
+        let facts = first.into_iter().chain([sealed]);
+        let committed = match (part, flush) {
+            // They are all of its bytes: the file is about to appear.
+            (PartId::WHOLE, Flush::Lazy) => self.hold_back(facts),
+            _ => self.commit(facts, flush),
+        };
+        if let Err(error) = committed {
             self.tail = Some(tail);
             self.drop_whole();
             return Err(error);
@@ -474,6 +477,7 @@ impl Held {
         let carried = self.carry_tail(staged.as_blob(), chunk, length)?;
         let flush = self.durability().of_answer();
         let id = self.id().clone();
+        self.ground = Ground::Built;
         self.storage().adopt(staged, &id, part, flush)?;
         let flushed = flush == Flush::Durable;
         self.commit([Fact::Sealed { chunk, length, digest, part, flushed }], flush)?;
@@ -552,7 +556,7 @@ impl Held {
     /// Removes facts and bytes. Gives back the place in the queue.
     pub fn forget(mut self) -> Result<UploadGuard, HoldError> {
         self.certainty = Certainty::InDoubt;
-        self.tail = None;
+        (self.tail, self.unwritten) = (None, None);
         if self.is_expired() && self.record().finished().is_some() {
             self.retire()?;
         }
@@ -566,9 +570,10 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        self.leave_nothing_unwritten();
         let settled = self.superseded.is_empty() && self.record().pending().is_none();
         if self.certainty == Certainty::Sure && settled && self.locks.is_some() {
-            self.holds.keep_warm(&self.current, self.tail.take());
+            self.holds.keep_warm(&self.current, (self.tail.take(), self.ground));
         }
         // The file lock goes before the place in the queue: the next in line must find it free.
         if let Some((file, guard)) = self.locks.take() {

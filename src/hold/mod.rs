@@ -18,6 +18,7 @@ mod removal;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod unwritten;
 mod whole;
 
 use std::{
@@ -44,6 +45,7 @@ use self::{
     file::{FileFate, Verdicts},
     names::Numbers,
     tail::free_part,
+    unwritten::Ground,
 };
 use crate::{
     blocking::{self, Span},
@@ -162,6 +164,7 @@ pub struct Holds {
 struct Warm {
     version: Version,
     tail: Option<Tail>,
+    ground: Ground,
     used: bool,
 }
 
@@ -442,6 +445,7 @@ impl Holds {
         }
         let mut held = Held::fresh(self, locks, created);
         held.all_or_doubt(Held::clear_ground)?;
+        held.ground = Ground::Bare;
         self.meter.upload(Event::Begun);
         Ok((held, Origin::Created))
     }
@@ -534,14 +538,14 @@ impl Holds {
         (warm.version == current.version).then_some(warm)
     }
 
-    fn keep_warm(&self, current: &Versioned, tail: Option<Tail>) {
+    fn keep_warm(&self, current: &Versioned, (tail, ground): (Option<Tail>, Ground)) {
         let mut warm = self.warm();
         if warm.len() >= WARM_MAX {
             let any = warm.keys().next().cloned();
             any.and_then(|id| warm.remove(&id));
         }
         let id = current.record.manifest().id.clone();
-        warm.insert(id, Warm { version: current.version, tail, used: true });
+        warm.insert(id, Warm { version: current.version, tail, ground, used: true });
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     HoldError,
     held::{Held, law},
     tail::{Tail, free_part, hash_range, open_for_append},
+    unwritten::Ground,
 };
 use crate::{
     durable::{Durability, Flush},
@@ -371,12 +372,13 @@ impl Held {
     /// Copies promised bytes out of a part that goes on with other chunks, into one of their own:
     /// there they are a tail. That is to be on the disk before they are given up where they were.
     fn set_aside(
-        &self,
+        &mut self,
         chunk: ChunkIndex,
         (part, place): (PartId, u64),
         length: u64,
     ) -> Result<(), HoldError> {
         let own = free_part(self.record(), chunk);
+        self.ground = Ground::Built;
         self.storage().remove_part(self.id(), own)?;
         self.storage().create_part(self.id(), own, self.durability().of_answer())?;
         self.bring((part, place), (own, 0), length)?;

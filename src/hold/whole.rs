@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, io};
 
 use super::{
     Hashing, Held, HoldError,
-    held::Certainty,
     tail::{Excess, Tail},
+    unwritten::Ground,
 };
 use crate::{
     durable::Flush,
@@ -53,16 +53,21 @@ impl Held {
         plain && untouched && all && one && bytes > 0
     }
 
+    /// Removes whatever is left in the place of its parts once its file has appeared.
+    pub fn remove_parts(&self, published: PartId) -> io::Result<()> {
+        match (self.ground, published) {
+            (Ground::Bare, PartId::WHOLE) => Ok(()),
+            _ => self.storage().remove_upload(self.id()),
+        }
+    }
+
     /// Gives up bytes that came all at once and cannot be sealed: nobody would find them again. Was
     /// there such a tail?
     pub(super) fn drop_whole(&mut self) -> bool {
         if self.tail.take_if(|tail| tail.part == PartId::WHOLE).is_none() {
             return false;
         }
-        if let Err(error) = self.storage().remove_part(self.id(), PartId::WHOLE) {
-            tracing::warn!(id = %self.id(), %error, "could not remove what a failed write left");
-            self.certainty = Certainty::InDoubt;
-        }
+        self.remove_whole();
         true
     }
 
@@ -80,6 +85,7 @@ impl Held {
             let superseded: BTreeSet<PartId> = sealed.chain(this.tail_part()).collect();
             let flush = this.durability().of_answer();
             let id = this.id().clone();
+            this.ground = Ground::Built;
             this.storage().adopt(staged, &id, part, flush)?;
             let seal = |(chunk, length, digest): &WholeChunk| {
                 let (chunk, length, digest) = (*chunk, *length, Some(*digest));

@@ -159,7 +159,8 @@ impl Ingest {
         let known = before.layout().length();
         let (pairs, keeping) = (self.pairs.clone(), self.keeping.clone());
         let (at, abreast) = (begin, None);
-        let sink = Appender {
+        // Behind a pointer: it goes from hand to hand.
+        let sink = Box::new(Appender {
             held,
             before,
             begin,
@@ -170,7 +171,7 @@ impl Ingest {
             pairs,
             keeping,
             abreast,
-        };
+        });
         let (sink, pumped) = pump::pump(&self.transfers, source, (sink, room), leave).await;
         let (merger, trailing) = (self.merger.clone(), source.checksum());
         let (id, partial) = {
@@ -225,7 +226,7 @@ struct Appender {
     abreast: Option<Abreast>,
 }
 
-impl Sink for Appender {
+impl Sink for Box<Appender> {
     fn expect(&mut self, bytes: u64) -> Result<(), HoldError> {
         if self.check.bracket() == Bracket::Needless && self.held.is_whole_with(bytes) {
             self.held.begin_whole(self.hashing)?;
@@ -234,6 +235,7 @@ impl Sink for Appender {
     }
 
     fn write(&mut self, bytes: Bytes) -> Result<(), HoldError> {
+        self.held.begin_ledger()?;
         if self.check.bracket() == Bracket::Needed {
             self.held.begin_pending()?;
         }
@@ -414,7 +416,7 @@ impl Appender {
 
     /// Commits what came, or takes it back; finishes the upload if it is complete.
     fn close(
-        mut self,
+        mut self: Box<Self>,
         pumped: Result<End, HoldError>,
         trailing: Result<Option<Checksum>, NotAChecksum>,
         merger: &Merger,
@@ -443,6 +445,9 @@ impl Appender {
                 Err(error) => failure = failure.or(Some(error.into())),
             }
         }
+        if let Err(error) = self.held.write_down() {
+            return Err(failure.unwrap_or(error.into()));
+        }
         let (length, deadline) = (self.held.record().layout().length(), self.held.deadline());
         let offset = match failure {
             None => self.at,
@@ -454,7 +459,7 @@ impl Appender {
 
     /// The upload as if the request had not been. Where that fails too, the next holder does it,
     /// and nobody is shown what is to go.
-    fn take_back(mut self, end: End, failure: Option<IngestError>) -> Appended {
+    fn take_back(mut self: Box<Self>, end: End, failure: Option<IngestError>) -> Appended {
         let changed = self.at != self.begin || self.held.record().pending().is_some();
         let undone = if changed { self.held.take_back(&self.before, self.begin) } else { Ok(()) };
         let told = if undone.is_ok() { self.held.record() } else { &self.before };

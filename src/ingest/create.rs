@@ -1,8 +1,9 @@
 //! Creation, with or without the first bytes.
 
-use super::{Appended, End, Fate, Ingest, IngestError, Source, check::Check};
+use super::{Appended, End, Fate, Ingest, IngestError, Source, check::Check, pump::SMALL};
 use crate::{
     blocking,
+    durable::Flush,
     hold::{Held, HoldError, Origin},
     upload::{
         ChecksumDemand, ChunkIndex, Concatenation, Dialect, Layout, Length, Manifest, Timestamp,
@@ -47,10 +48,7 @@ impl Ingest {
     ) -> Result<Created, IngestError> {
         let manifest = self.manifest(new)?;
         let id = manifest.id.clone();
-        let (held, origin) = self.holds.create(manifest).await?;
-        if origin == Origin::Found {
-            return Err(HoldError::Io(std::io::Error::other("a random id came twice")).into());
-        }
+        let held = self.place_of(manifest, (&demand, source.announced())).await?;
         let error = match self.fill(held, demand, source).await {
             Ok(appended) if appended.fate == Fate::Kept => return Ok(Created { id, appended }),
             Ok(taken_back) => self.reason(taken_back),
@@ -59,6 +57,25 @@ impl Ingest {
         // Nobody will ever hear of this upload. If it cannot go now, it expires.
         let _ = self.holds.forget(&id).await;
         Err(error)
+    }
+
+    /// An upload that few bytes come with, which count whatever they are, begins with them.
+    async fn place_of(
+        &self,
+        manifest: Manifest,
+        (demand, announced): (&ChecksumDemand, Option<u64>),
+    ) -> Result<Held, HoldError> {
+        let few = announced.is_some_and(|bytes| bytes > 0 && bytes <= SMALL);
+        let plain = *demand == ChecksumDemand::Nothing && manifest.concatenation.is_none();
+        if few && plain && self.holds.options().durability.of_answer() == Flush::Lazy {
+            return self.holds.begin(manifest).await;
+        }
+        match self.holds.create(manifest).await? {
+            (held, Origin::Created) => Ok(held),
+            (_, Origin::Found) => {
+                Err(HoldError::Io(std::io::Error::other("a random id came twice")))
+            }
+        }
     }
 
     /// Why bytes were taken back.

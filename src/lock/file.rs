@@ -26,6 +26,13 @@ impl Drop for FileLock {
     }
 }
 
+impl FileLock {
+    /// For an upload that no other process can know yet.
+    pub const fn needless() -> Self {
+        Self(None)
+    }
+}
+
 /// Why a lock was not had.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {

@@ -126,7 +126,7 @@ fn check_and_publish(
     })?;
     let finished = held.record().finished().cloned().ok_or(HoldError::Unknown)?;
     // The folder of joined bytes goes when their digests are taken.
-    if !joined && let Err(error) = held.storage().remove_upload(held.id()) {
+    if !joined && let Err(error) = held.remove_parts(part) {
         tracing::warn!(id = %held.id(), %error, "could not remove the folder of a finished upload");
     }
     let id = held.id();

@@ -121,6 +121,18 @@ pub trait State: Debug + Send + Sync + 'static {
     /// lock of its place. A ledger whose first record is torn counts as none and is replaced.
     fn create(&self, manifest: Manifest, flush: Flush) -> Result<Versioned, StateError>;
 
+    /// Begins a ledger that has these facts from its first moment on, with the errors of
+    /// [`State::create`].
+    fn begin(
+        &self,
+        manifest: Manifest,
+        facts: &[Stamped],
+        flush: Flush,
+    ) -> Result<Versioned, StateError> {
+        let created = self.create(manifest, flush)?;
+        if facts.is_empty() { Ok(created) } else { self.commit(&created, facts, flush) }
+    }
+
     /// The record of an upload as it is now: `Unknown`, or `Damaged` where the ledger contradicts
     /// itself, `Newer` where it may not. A torn last record, as a crash leaves it, is not seen.
     fn load(&self, id: &UploadId) -> Result<Versioned, StateError>;

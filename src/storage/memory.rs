@@ -106,11 +106,7 @@ impl Storage for MemoryStorage {
 
     fn remove_part(&self, id: &UploadId, part: PartId) -> io::Result<()> {
         let now = (self.0.now)();
-        if let Some(folder) = self.content().uploads.get_mut(id)
-            && folder.parts.remove(&part).is_some()
-        {
-            folder.changed = now;
-        }
+        self.content().take_out(id, part, now);
         Ok(())
     }
 
@@ -132,7 +128,7 @@ impl Storage for MemoryStorage {
         if content.finished.contains_key(name) {
             return Ok(Published::NameTaken);
         }
-        content.uploads.entry(id.clone()).or_default().at(now).remove(&part);
+        content.take_out(id, part, now);
         content.finished.insert(name.clone(), file);
         Ok(Published::Done)
     }
@@ -221,6 +217,17 @@ struct Content {
 }
 
 impl Content {
+    /// The one for all bytes lies in no folder that would stay.
+    fn take_out(&mut self, id: &UploadId, part: PartId, now: Timestamp) {
+        let Some(folder) = self.uploads.get_mut(id) else { return };
+        if folder.parts.remove(&part).is_some() {
+            folder.changed = now;
+        }
+        if part == PartId::WHOLE && folder.parts.is_empty() {
+            self.uploads.remove(id);
+        }
+    }
+
     fn part(&self, id: &UploadId, part: PartId) -> io::Result<Arc<File>> {
         let folder = self.uploads.get(id).ok_or(ErrorKind::NotFound)?;
         Ok(Arc::clone(folder.parts.get(&part).ok_or(ErrorKind::NotFound)?))

@@ -105,6 +105,16 @@ impl State for FaultState {
         self.inner.create(manifest, flush)
     }
 
+    fn begin(
+        &self,
+        manifest: Manifest,
+        facts: &[Stamped],
+        flush: Flush,
+    ) -> Result<Versioned, StateError> {
+        self.faults.enter()?;
+        self.inner.begin(manifest, facts, flush)
+    }
+
     fn load(&self, id: &UploadId) -> Result<Versioned, StateError> {
         self.inner.load(id)
     }

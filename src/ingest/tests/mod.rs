@@ -10,3 +10,4 @@ mod mixed;
 mod model;
 mod put;
 mod stuck;
+mod whole;

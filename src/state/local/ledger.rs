@@ -121,11 +121,27 @@ impl Ledger {
         Ok(beginning)
     }
 
-    /// A ledger whose header was just written to an empty file.
-    pub(super) fn begun(file: File, beginning: Beginning) -> Result<Self, StateError> {
-        let seen = Seen { size: beginning.body, modified: Seen::of(&file.metadata()?).modified };
-        let read = Self::view_of(&file, beginning, seen)?;
-        Ok(Self::of((file, Access::ReadWrite), read))
+    /// Writes a header, and `facts`, which give `record`, into an empty file: at once, so that the
+    /// ledger has all of them or was never begun.
+    pub(super) fn begin(
+        file: File,
+        (header, incarnation): (Vec<u8>, u64),
+        (facts, record): (&[Stamped], Arc<Record>),
+        disk: &Disk,
+    ) -> Result<Self, StateError> {
+        let body = bytes::size(header.len());
+        let frames = codec::encode(facts, Place { incarnation, at: body });
+        let last = codec::last_checksum(&frames);
+        let length = body.saturating_add(bytes::size(frames.len()));
+        (disk.append)(&file, &[&header, &*frames, promised(facts)].concat(), 0)?;
+        let seen = Seen::of(&file.metadata()?);
+        let versioned = Versioned { record, version: Version { incarnation, length } };
+        Ok(Self::of((file, Access::ReadWrite), (body, View { versioned, seen, last })))
+    }
+
+    /// The record as it was at the last look.
+    pub(super) fn known(&self) -> Versioned {
+        self.view().versioned.clone()
     }
 
     /// What the facts make, and where their frames begin.

@@ -30,14 +30,13 @@ use std::{
 use self::{
     cache::Cache,
     contents::Contents,
-    header::Beginning,
     ledger::{CommitError, Disk, Ledger},
     names::Names,
 };
 use super::{Listed, Shard, State, StateError, Versioned};
 use crate::{
     durable::{self, Flush},
-    upload::{ContentKey, IdSecret, Manifest, Stamped, UploadId},
+    upload::{ContentKey, IdSecret, Manifest, Record, Stamped, UploadId},
 };
 
 pub use self::{
@@ -148,28 +147,19 @@ impl State for LocalState {
     }
 
     fn create(&self, manifest: Manifest, flush: Flush) -> Result<Versioned, StateError> {
+        self.begin(manifest, &[], flush)
+    }
+
+    fn begin(
+        &self,
+        manifest: Manifest,
+        facts: &[Stamped],
+        flush: Flush,
+    ) -> Result<Versioned, StateError> {
         let id = manifest.id.clone();
-        let incarnation = u64::from_le_bytes(bytes::random()?);
-        let header = header::encode(&manifest, incarnation)?;
-        let path = ledger_path(&self.root, &id);
-        let file = creation::lock_empty(&path)?;
-        let begun = self.begin(
-            file,
-            &header,
-            Beginning { body: bytes::size(header.len()), manifest, incarnation },
-        );
-        let settled = begun.and_then(|ledger| {
-            if flush == Flush::Durable {
-                self.settle(&id, &ledger)?;
-            }
-            Ok(ledger)
-        });
-        // Still under the file's lock: nobody can have added anything.
-        let ledger = settled.inspect_err(|_| {
-            let _ = durable::remove_file(&path);
-        })?;
+        let ledger = self.begin_ledger(manifest, facts, flush)?;
         ledger.unlock()?;
-        self.cache.keep(&id, ledger).look()
+        Ok(self.cache.keep(&id, ledger).known())
     }
 
     fn load(&self, id: &UploadId) -> Result<Versioned, StateError> {
@@ -271,10 +261,30 @@ impl State for LocalState {
 }
 
 impl LocalState {
-    /// Writes the header into an empty file that is locked.
-    fn begin(&self, file: File, header: &[u8], beginning: Beginning) -> Result<Ledger, StateError> {
-        (self.disk.append)(&file, header, 0)?;
-        Ledger::begun(file, beginning)
+    /// A new ledger with these facts. Its file is locked.
+    fn begin_ledger(
+        &self,
+        manifest: Manifest,
+        facts: &[Stamped],
+        flush: Flush,
+    ) -> Result<Ledger, StateError> {
+        let id = manifest.id.clone();
+        let incarnation = u64::from_le_bytes(bytes::random()?);
+        let header = header::encode(&manifest, incarnation)?;
+        let record = Arc::new(super::after(&Record::new(manifest), facts)?);
+        let path = ledger_path(&self.root, &id);
+        let file = creation::lock_empty(&path)?;
+        let begun = Ledger::begin(file, (header, incarnation), (facts, record), &self.disk);
+        let settled = begun.and_then(|ledger| {
+            if flush == Flush::Durable {
+                self.settle(&id, &ledger)?;
+            }
+            Ok(ledger)
+        });
+        // Still under the file's lock: nobody can have added anything.
+        settled.inspect_err(|_| {
+            let _ = durable::remove_file(&path);
+        })
     }
 }
 
