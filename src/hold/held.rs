@@ -454,6 +454,16 @@ impl Held {
         self.tail.is_none()
     }
 
+    /// What a change of what is stored has to wait for. A complete partial upload may have been told
+    /// as ended, and stays as safe as a finish is.
+    pub fn flush_of_change(&self) -> Flush {
+        let record = self.record();
+        if record.manifest().is_partial() && record.is_complete() {
+            return self.durability().of_finish();
+        }
+        self.durability().of_answer()
+    }
+
     /// Makes a staged file the chunk's part and seals the chunk. A chunk that was sealed before
     /// gives way; its bytes go.
     pub fn adopt(
@@ -475,7 +485,7 @@ impl Held {
         let superseded = self.record().chunks().get(chunk).map(|sealed| sealed.part);
         let part = self.part_for(chunk);
         let carried = self.carry_tail(staged.as_blob(), chunk, length)?;
-        let flush = self.durability().of_answer();
+        let flush = self.flush_of_change();
         let id = self.id().clone();
         self.ground = Ground::Built;
         self.storage().adopt(staged, &id, part, flush)?;
