@@ -231,8 +231,7 @@ impl Reaper {
         let ledger = ledger_path(Path::new("state"), id);
         tracing::warn!(
             %id, ledger = %ledger.display(), why,
-            "left a ledger of a newer piton alone, as all of them are: run that version again, \
-             or DELETE what is not needed any more"
+            "left a ledger of a newer piton alone, as all of them are: run that version again"
         );
     }
 

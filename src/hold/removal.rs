@@ -42,7 +42,7 @@ impl Holds {
             Ok(current) if self.has_expired(&current.record) => return Err(HoldError::Expired),
             Ok(current) => self.withdraw_file(&current.record)?,
             // A ledger that nobody can read names no file; one that was never begun neither.
-            Err(StateError::Damaged { .. } | StateError::Newer { .. } | StateError::Unknown) => {}
+            Err(StateError::Damaged { .. } | StateError::Unknown) => {}
             Err(error) => return Err(error.into()),
         }
         self.remove(id)

@@ -110,7 +110,10 @@ impl Held {
             }
             Err(error) => {
                 self.current = ledger;
-                self.remove_whole();
+                // Else it is begun, and whoever has its lock looks after its bytes.
+                if self.locks.is_some() {
+                    self.remove_whole();
+                }
                 Err(error)
             }
         }
@@ -127,10 +130,14 @@ impl Held {
         }
         let manifest = ledger.record.manifest().clone();
         let begun = self.holds().state().begin(manifest, facts, flush)?;
+        self.ledger = Ledger::Unflushed;
+        // Another process may be faster than the lock, and find a finish that was interrupted.
+        let locks = self.locks.take();
         let lock = self.holds().lock_file(self.id())?;
-        if let Some((none, _)) = &mut self.locks {
-            *none = lock;
+        if self.holds().state().load(self.id())?.version != begun.version {
+            return Err(HoldError::Busy);
         }
+        self.locks = locks.map(|(_, guard)| (lock, guard));
         self.count(Event::Begun);
         Ok(begun)
     }
@@ -147,8 +154,9 @@ impl Held {
     pub(super) fn leave_nothing_unwritten(&mut self) {
         if self.ledger == Ledger::NotBegun {
             self.certainty = Certainty::InDoubt;
-            if self.unwritten.take().is_some() || self.tail.take().is_some() {
-                self.remove_whole();
+            let brought = self.unwritten.take().is_some() || self.tail.take().is_some();
+            if brought && let Err(error) = self.storage().remove_upload(self.id()) {
+                tracing::warn!(id = %self.id(), %error, "could not remove what a request brought");
             }
         } else if let Err(error) = self.write_down() {
             tracing::warn!(id = %self.id(), %error, "could not write down what a request brought");

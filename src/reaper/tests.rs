@@ -287,6 +287,10 @@ async fn a_ledger_of_a_newer_version_is_never_forgotten() {
         assert_eq!(reaper.sweep().await.unwrap(), NOTHING);
     }
     assert!(resumed.lock().unwrap().is_empty());
+    for id in &ids {
+        let ended = bench.ingest.terminate(id).await;
+        assert!(matches!(ended, Err(IngestError::Hold(HoldError::Newer(_)))), "{ended:?}");
+    }
     for (ledger, bytes) in ledgers.iter().zip([header, manifest]) {
         assert_eq!(std::fs::read(ledger).unwrap(), bytes);
     }

@@ -62,9 +62,13 @@ fn hold_problem(error: &HoldError) -> Problem {
     match error {
         HoldError::Unknown => Problem::UnknownUpload,
         HoldError::Expired => Problem::Gone,
-        HoldError::Damaged(what) | HoldError::Newer(what) => {
+        HoldError::Damaged(what) => {
             tracing::error!(what, "a damaged upload was asked for");
             Problem::Gone
+        }
+        HoldError::Newer(what) => {
+            tracing::error!(what, "an upload of a newer piton was asked for: run that version");
+            Problem::Busy
         }
         HoldError::Busy => Problem::Busy,
         HoldError::Law(law) => {

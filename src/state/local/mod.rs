@@ -159,7 +159,10 @@ impl State for LocalState {
         let id = manifest.id.clone();
         let ledger = self.begin_ledger(manifest, facts, flush)?;
         ledger.unlock()?;
-        Ok(self.cache.keep(&id, ledger).known())
+        // Whoever opened it meanwhile may have seen less of it.
+        let known = ledger.known();
+        self.cache.keep(&id, ledger);
+        Ok(known)
     }
 
     fn load(&self, id: &UploadId) -> Result<Versioned, StateError> {
