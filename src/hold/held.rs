@@ -454,8 +454,8 @@ impl Held {
         self.tail.is_none()
     }
 
-    /// What a change of what is stored has to wait for. A complete partial upload may have been told
-    /// as ended, and stays as safe as a finish is.
+    /// What a change of what is stored has to wait for. A complete partial upload may have been
+    /// told as ended, and stays as safe as a finish is.
     pub fn flush_of_change(&self) -> Flush {
         let record = self.record();
         if record.manifest().is_partial() && record.is_complete() {
