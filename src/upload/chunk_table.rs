@@ -1,6 +1,8 @@
 //! Which chunks are sealed, and where they lie.
 
-use super::{digest::Sha256Digest, part::PartId, spread::Spread, units::ChunkIndex};
+use rpds::RedBlackTreeMapSync as Tree;
+
+use super::{digest::Sha256Digest, part::PartId, units::ChunkIndex};
 
 /// A whole chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,12 +24,12 @@ pub struct SealedChunk {
 /// answered without going through them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChunkTable {
-    chunks: Spread<ChunkIndex, SealedChunk>,
+    chunks: Tree<ChunkIndex, SealedChunk>,
     runs: Runs<()>,
     /// Runs of chunks that lie in the same part.
     stretches: Runs<PartId>,
     /// The last chunk of each part.
-    parts: Spread<PartId, ChunkIndex>,
+    parts: Tree<PartId, ChunkIndex>,
     sealed: u64,
     bytes: u64,
     /// The first chunk that is not sealed.
@@ -37,7 +39,7 @@ pub struct ChunkTable {
 impl ChunkTable {
     /// The chunk, if it is sealed.
     pub fn get(&self, chunk: ChunkIndex) -> Option<&SealedChunk> {
-        self.chunks.get(chunk)
+        self.chunks.get(&chunk)
     }
 
     /// Number of sealed chunks.
@@ -57,27 +59,27 @@ impl ChunkTable {
 
     /// The sealed chunks, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (ChunkIndex, &SealedChunk)> {
-        self.chunks.iter()
+        self.chunks.iter().map(|(chunk, sealed)| (*chunk, sealed))
     }
 
     /// The sealed chunks from `chunk` on, ascending.
     pub fn iter_from(&self, chunk: ChunkIndex) -> impl Iterator<Item = (ChunkIndex, &SealedChunk)> {
-        self.chunks.iter_from(chunk)
+        self.chunks.range(chunk..).map(|(chunk, sealed)| (*chunk, sealed))
     }
 
     /// The sealed chunks as runs without a gap, ascending: the first and the last chunk of each.
     pub fn runs(&self) -> impl Iterator<Item = (ChunkIndex, ChunkIndex)> {
-        self.runs.0.iter().map(|(first, (last, ()))| (first, *last))
+        self.runs.0.iter().map(|(first, (last, ()))| (*first, *last))
     }
 
     /// The last sealed chunk that lies in this part.
     pub fn last_in(&self, part: PartId) -> Option<ChunkIndex> {
-        self.parts.get(part).copied()
+        self.parts.get(&part).copied()
     }
 
     /// The parts beginning with this chunk in which any sealed chunk lies, ascending.
     pub fn parts_from(&self, chunk: ChunkIndex) -> impl Iterator<Item = PartId> {
-        let parts = self.parts.iter_from(PartId::new(chunk)).map(|(part, _)| part);
+        let parts = self.parts.range(PartId::new(chunk)..).map(|(part, _)| *part);
         parts.take_while(move |part| part.first == chunk)
     }
 
@@ -88,13 +90,14 @@ impl ChunkTable {
 
     /// The sealed chunk with the highest index.
     pub(super) fn last(&self) -> Option<(ChunkIndex, &SealedChunk)> {
-        self.chunks.last()
+        self.chunks.last().map(|(chunk, sealed)| (*chunk, sealed))
     }
 
     /// Adds or moves a chunk.
     pub(super) fn insert(&mut self, chunk: ChunkIndex, sealed: SealedChunk) {
         let part = sealed.part;
-        let replaced = self.chunks.insert(chunk, sealed);
+        let replaced = self.get(chunk).copied();
+        self.chunks.insert_mut(chunk, sealed);
         self.bytes = self.bytes.saturating_sub(replaced.map_or(0, |old| old.length));
         self.bytes = self.bytes.saturating_add(sealed.length);
         self.sealed = self.sealed.saturating_add(u64::from(replaced.is_none()));
@@ -110,13 +113,15 @@ impl ChunkTable {
             self.leave(chunk, old.part);
         }
         if self.last_in(part).is_none_or(|last| last < chunk) {
-            self.parts.insert(part, chunk);
+            self.parts.insert_mut(part, chunk);
         }
     }
 
     /// Forgets a chunk.
     pub(super) fn remove(&mut self, chunk: ChunkIndex) {
-        let Some(removed) = self.chunks.remove(chunk) else { return };
+        // Else a path would be copied for nothing.
+        let Some(removed) = self.get(chunk).copied() else { return };
+        self.chunks.remove_mut(&chunk);
         self.bytes = self.bytes.saturating_sub(removed.length);
         self.sealed = self.sealed.saturating_sub(1);
         self.runs.take(chunk);
@@ -139,8 +144,8 @@ impl ChunkTable {
         let before = self.stretches.back_from(chunk).take_while(|run| run.last >= part.first);
         let last = before.filter(|run| run.what == part).map(|run| run.last).next();
         match last {
-            Some(last) => drop(self.parts.insert(part, last)),
-            None => drop(self.parts.remove(part)),
+            Some(last) => self.parts.insert_mut(part, last),
+            None => drop(self.parts.remove_mut(&part)),
         }
     }
 }
@@ -156,11 +161,11 @@ struct Run<T> {
 /// Runs that are as long as can be, by their first chunk: the last chunk, and what they have in
 /// common.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Runs<T: Copy + Eq>(Spread<ChunkIndex, (ChunkIndex, T)>);
+struct Runs<T: Copy + Eq>(Tree<ChunkIndex, (ChunkIndex, T)>);
 
 impl<T: Copy + Eq> Default for Runs<T> {
     fn default() -> Self {
-        Self(Spread::default())
+        Self(Tree::default())
     }
 }
 
@@ -172,7 +177,8 @@ impl<T: Copy + Eq> Runs<T> {
 
     /// The runs that begin with `chunk` or in front of it, descending.
     fn back_from(&self, chunk: ChunkIndex) -> impl Iterator<Item = Run<T>> {
-        self.0.back_from(chunk).map(|(first, (last, what))| Run { first, last: *last, what: *what })
+        let runs = self.0.range(..=chunk).rev();
+        runs.map(|(first, (last, what))| Run { first: *first, last: *last, what: *what })
     }
 
     /// Adds a chunk, or says something else of it.
@@ -182,34 +188,23 @@ impl<T: Copy + Eq> Runs<T> {
         let before = chunk.previous().and_then(|chunk| self.around(chunk)).filter(alike);
         let behind = chunk.next().ok().and_then(|chunk| self.around(chunk)).filter(alike);
         if let Some(behind) = behind {
-            self.0.remove(behind.first);
+            self.0.remove_mut(&behind.first);
         }
         let first = before.map_or(chunk, |run| run.first);
         let last = behind.map_or(chunk, |run| run.last);
-        self.0.insert(first, (last, what));
+        self.0.insert_mut(first, (last, what));
     }
 
     /// Takes a chunk out.
     fn take(&mut self, chunk: ChunkIndex) {
         let Some(Run { first, last, what }) = self.around(chunk) else { return };
         match chunk.previous().filter(|previous| *previous >= first) {
-            Some(previous) => drop(self.0.insert(first, (previous, what))),
-            None => drop(self.0.remove(first)),
+            Some(previous) => self.0.insert_mut(first, (previous, what)),
+            None => drop(self.0.remove_mut(&first)),
         }
         if let Some(next) = chunk.next().ok().filter(|next| *next <= last) {
-            self.0.insert(next, (last, what));
+            self.0.insert_mut(next, (last, what));
         }
-    }
-}
-
-#[cfg(test)]
-impl ChunkTable {
-    /// Entries that were copied to make this table of `other`.
-    fn copied_since(&self, other: &Self) -> usize {
-        let runs = self.runs.0.unshared(&other.runs.0);
-        let stretches = self.stretches.0.unshared(&other.stretches.0);
-        let parts = self.parts.unshared(&other.parts);
-        self.chunks.unshared(&other.chunks) + runs + stretches + parts
     }
 }
 

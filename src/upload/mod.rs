@@ -18,7 +18,6 @@ mod part;
 mod phase;
 mod record;
 mod sha256;
-mod spread;
 #[cfg(test)]
 mod tests;
 mod time;
