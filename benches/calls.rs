@@ -77,7 +77,7 @@ const UPLOADS: usize = 60;
 
 #[test]
 fn an_upload_with_its_creation() {
-    compare("none", UPLOADS, stated(20.0, 3.0), |server, conn| {
+    compare("none", UPLOADS, stated(21.9, 3.0), |server, conn| {
         let request = server.create_with(&format!("Upload-Length: {KIB}\r\n"), &PIECE[..KIB]);
         for _ in 0..UPLOADS {
             created(conn.ask(&request));
