@@ -477,8 +477,7 @@ impl Law for Lawful<'_> {
             };
             let whole = upload.append(state, offset + count - left, (writer, left));
             let whole = State { running: Some((running, 0)), ..whole };
-            let finishes = upload.by_tus && whole.is_complete();
-            return if finishes { vec![Step::Done(whole)] } else { Vec::new() };
+            return if whole.is_complete() { vec![Step::Done(whole)] } else { Vec::new() };
         }
         if op.told == Told::Deleted
             && let Some((running, _)) = state.running

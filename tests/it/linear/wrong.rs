@@ -60,6 +60,20 @@ fn only_another_process_finds_an_upload_that_is_being_begun() {
     assert!(explains(&Upload { shared: true, ..upload(false, &[]) }, &history()));
 }
 
+// Found by chance: the search knew it of uploads only that a POST had begun.
+#[test]
+fn the_last_bytes_of_a_patch_finish_the_file_whoever_began_the_upload() {
+    for by_tus in [true, false] {
+        let history = |count| {
+            let begun = event(put(0, 9), Told::Stored, (0, 2));
+            let rest = event(patch(4, count, 1), Told::Offset(4 + count), (4, 20));
+            [begun, rest, event(put(2, 8), Told::Merging, (3, 15))]
+        };
+        assert!(holds(by_tus, &history(6)));
+        assert!(!holds(by_tus, &history(4)));
+    }
+}
+
 #[test]
 fn an_offset_that_was_told_stays() {
     let kept = || event(patch(0, 4, 1), Told::Offset(4), (0, 10));
