@@ -94,7 +94,15 @@ fn a_stream_that_ends_before_its_length_finishes_nothing() {
     // It counts as a reset, which may overtake bytes that nobody has read yet.
     let offset = upload.offset();
     assert!([0, 5].contains(&offset), "{offset}");
-    upload.patch(offset, &b"hello world"[offset as usize..]).expect(204);
+    let rest = |offset: u64| upload.patch(offset, &b"hello world"[offset as usize..]);
+    let answer = rest(offset);
+    if answer.status == 409 {
+        // A busy server came to the broken stream only now, and kept what it had brought.
+        assert_eq!((offset, answer.offset()), (0, 5));
+        rest(5).expect(204);
+    } else {
+        answer.expect(204);
+    }
     upload.is_file(b"hello world");
 }
 
