@@ -58,7 +58,12 @@ fn read(state: &LocalState, path: &Path, bytes: &[u8], id: &UploadId) -> Option<
     fs::write(path, bytes).unwrap();
     let loaded = match state.load(id) {
         Ok(loaded) => loaded,
-        Err(StateError::Unknown | StateError::Damaged { .. } | StateError::Law(_)) => return None,
+        Err(
+            StateError::Unknown
+            | StateError::Damaged { .. }
+            | StateError::Newer { .. }
+            | StateError::Law(_),
+        ) => return None,
         Err(other) => panic!("{other}"),
     };
     lawful(&loaded.record);
