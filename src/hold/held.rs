@@ -454,9 +454,9 @@ impl Held {
         self.tail.is_none()
     }
 
-    /// What a change of what is stored has to wait for. A complete partial upload may have been
-    /// told as ended, and stays as safe as a finish is.
-    pub fn flush_of_change(&self) -> Flush {
+    /// What has to wait for the disk where stored bytes move. A complete partial upload may have
+    /// been told as ended, and stays as safe as a finish is; it takes no other bytes.
+    pub fn flush_of_move(&self) -> Flush {
         let record = self.record();
         if record.manifest().is_partial() && record.is_complete() {
             return self.durability().of_finish();
@@ -485,7 +485,7 @@ impl Held {
         let superseded = self.record().chunks().get(chunk).map(|sealed| sealed.part);
         let part = self.part_for(chunk);
         let carried = self.carry_tail(staged.as_blob(), chunk, length)?;
-        let flush = self.flush_of_change();
+        let flush = self.durability().of_answer();
         let id = self.id().clone();
         self.ground = Ground::Built;
         self.storage().adopt(staged, &id, part, flush)?;

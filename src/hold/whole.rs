@@ -83,7 +83,7 @@ impl Held {
             let part = this.part_for(ChunkIndex::ZERO);
             let sealed = this.record().chunks().iter().map(|(_, sealed)| sealed.part);
             let superseded: BTreeSet<PartId> = sealed.chain(this.tail_part()).collect();
-            let flush = this.flush_of_change();
+            let flush = this.durability().of_answer();
             let id = this.id().clone();
             this.ground = Ground::Built;
             this.storage().adopt(staged, &id, part, flush)?;

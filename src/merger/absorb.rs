@@ -44,7 +44,7 @@ fn absorb(
     let length = record.chunks().get(chunk).map_or(0, |sealed| sealed.length);
     let (from, to) = (place(held, chunk, part)?, place(held, chunk, base)?);
     held.bring((part, from), (base, to), length)?;
-    let flush = held.flush_of_change();
+    let flush = held.flush_of_move();
     if flush == Flush::Durable {
         held.storage().open_part(held.id(), base)?.sync()?;
     }

@@ -283,6 +283,22 @@ async fn what_was_told_as_complete_is_moved_only_as_safely() {
     }
 }
 
+// spec: STORE-113
+#[tokio::test]
+async fn what_was_told_as_complete_takes_no_other_bytes() {
+    let mut bench = Bench::local_with(|setup| setup.durability = Durability::Complete);
+    let bytes = piece(1);
+    let id = partial(&bench, 1, bytes.len()).await;
+    assert_eq!(bench.head(&id).await, len(&bytes));
+    for _ in 0..2 {
+        let other = bench.put(id.as_str(), (1, b"else"), None).await;
+        assert!(matches!(other, Err(IngestError::Finished)), "{other:?}");
+        bench.reopen().await;
+    }
+    let file = join(&bench, &[id]).await.unwrap().id;
+    assert_eq!(bench.download(&file).await, bytes);
+}
+
 #[tokio::test]
 async fn a_file_whose_flush_fails_is_not_cut_where_it_is_the_part_s_too() {
     let bench = Bench::local_with(|setup| setup.durability = Durability::Complete);
