@@ -358,8 +358,10 @@ async fn a_power_loss_does_not_make_the_lender_forget_that_it_lent() {
 async fn a_file_whose_digest_comes_while_it_is_opened_is_still_that_file() {
     let bench = Bench::memory();
     let ids = partials(&bench).await;
+    bench.faults.hang(Operation::OpenFinished, 1);
     let file = join(&bench, &ids).await.unwrap().id;
     let before = bench.holds.state().load(&file).unwrap().record;
+    bench.faults.release();
     assert!(before.finished().unwrap().composite.is_none());
     bench.settle().await;
     let after = bench.holds.state().load(&file).unwrap().record;
