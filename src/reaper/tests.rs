@@ -18,7 +18,8 @@ use crate::{
     ingest::IngestError,
     lock::Manner,
     state::local::ledger_path,
-    testing::{Bench, Medium, content, layout, part},
+    storage::Operation,
+    testing::{Bench, Medium, content, layout, part, until},
     upload::{ChunkIndex, Fact, FinalName, PartId, Phase, Sha256Digest, UploadId},
 };
 
@@ -367,7 +368,7 @@ async fn a_start_resumes_what_a_crash_interrupted() {
         let (reaper, resumed) = reaper(&bench);
         let stop = CancellationToken::new();
         let running = tokio::spawn(reaper.run(stop.clone()));
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        until(|| resumed.lock().unwrap().len() >= 2).await;
         stop.cancel();
         running.await.unwrap();
         let mut resumed = resumed.lock().unwrap().clone();
@@ -390,12 +391,14 @@ async fn a_reaper_is_woken_and_stopped() {
     let (reaper, _) = reaper(&bench);
     let (trigger, stop) = (reaper.trigger(), CancellationToken::new());
     let running = tokio::spawn(reaper.run(stop.clone()));
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    // Ledgers were looked at before that.
+    until(|| bench.faults.calls(Operation::SweepStaging) > 0).await;
     bench.clock.advance(Duration::from_hours(2));
-    assert_eq!(bench.holds.state().load(&id).unwrap().record.phase(), Phase::Receiving);
+    let phase = || bench.holds.state().load(&id).unwrap().record.phase();
+    assert_eq!(phase(), Phase::Receiving);
     trigger.notify_one();
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(bench.holds.state().load(&id).unwrap().record.phase(), Phase::Expired);
+    until(|| phase() != Phase::Receiving).await;
+    assert_eq!(phase(), Phase::Expired);
     stop.cancel();
     running.await.unwrap();
 }

@@ -279,8 +279,9 @@ mod tests {
     async fn the_slowest_of_who_has_more_than_its_share_gives_way_to_who_has_less() {
         let places = Shares::new(4);
         let mut greedy: Vec<Share> = (0..4).map(|_| places.try_take(ONE).unwrap()).collect();
-        for (share, moved) in greedy.iter().zip([9_000_000, 2_000_000, 8_000_000, 7_000_000]) {
-            share.pulse.moved(moved);
+        // Far apart: their rates also differ by when each of them came.
+        for (share, digits) in greedy.iter().zip([18, 6, 14, 10]) {
+            share.pulse.moved(10_usize.pow(digits));
         }
         assert!(!places.make_room(ONE) && places.try_take(TWO).is_none());
         assert!(places.make_room(TWO));

@@ -24,7 +24,7 @@ pub(crate) use self::{
     state::StateFaults,
 };
 use crate::{
-    clock::{Clock, ManualClock, SystemClock},
+    clock::{Clock, ManualClock, Stopwatch, SystemClock},
     durable::Durability,
     hold::{Contents, Hashing, HoldOptions, Holds},
     ingest::{
@@ -416,6 +416,15 @@ impl House {
 
     pub(crate) fn shorten(&self, id: &UploadId, part: PartId, size: u64) {
         self.storage().open_part(id, part).unwrap().truncate(size).unwrap();
+    }
+}
+
+/// Waits until something has happened that nobody waits for otherwise.
+pub(crate) async fn until(has_happened: impl Fn() -> bool) {
+    let waiting = Stopwatch::start();
+    while !has_happened() {
+        assert!(waiting.elapsed() < Duration::from_secs(30), "it does not happen");
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

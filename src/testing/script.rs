@@ -2,10 +2,12 @@
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use crate::{
     ingest::{Broken, Source},
@@ -28,6 +30,7 @@ pub(crate) struct Script {
     announced: Option<u64>,
     length: Option<u64>,
     trailer: Option<Result<Checksum, NotAChecksum>>,
+    stalled: Arc<Notify>,
 }
 
 impl Script {
@@ -39,8 +42,13 @@ impl Script {
     /// `bytes` in frames of `size`, announced.
     pub(crate) fn in_frames(bytes: &[u8], size: usize) -> Self {
         let frame = |frame: &[u8]| Frame::Bytes(Bytes::copy_from_slice(frame));
-        let frames = bytes.chunks(size).map(frame).collect();
-        Self { frames, announced: Some(super::len(bytes)), length: None, trailer: None }
+        Self {
+            frames: bytes.chunks(size).map(frame).collect(),
+            announced: Some(super::len(bytes)),
+            length: None,
+            trailer: None,
+            stalled: Arc::default(),
+        }
     }
 
     /// The same without a word about its length.
@@ -71,6 +79,11 @@ impl Script {
         self.announced = self.announced.map(|announced| announced + more);
         self
     }
+
+    /// Is told once the client stalls: whatever came before that was taken.
+    pub(crate) fn stalled(&self) -> Arc<Notify> {
+        self.stalled.clone()
+    }
 }
 
 impl Source for Script {
@@ -81,6 +94,7 @@ impl Source for Script {
             Some(Frame::Break(broken)) => Poll::Ready(Some(Err(broken))),
             Some(Frame::Stall) => {
                 self.frames.push_front(Frame::Stall);
+                self.stalled.notify_one();
                 Poll::Pending
             }
         }

@@ -11,21 +11,21 @@ use crate::{
     tus::{Upload, append, patch},
 };
 
-const SOON: Duration = Duration::from_secs(8);
+const SOON: Duration = Duration::from_secs(20);
 
 // rows: CONN-12
 // spec: CORE-10, TUS-21
 #[test]
 fn a_body_that_stalls_is_hung_up_on_and_kept() {
-    let server = Server::with(&["--idle-timeout=300ms"]);
+    let server = Server::with(&["--idle-timeout=1s"]);
     let bytes = Random::seeded(12).bytes(3 * CHUNK);
     for sent in [0, 5, CHUNK, 2 * CHUNK + 17] {
         let upload = Upload::new(&server, bytes.len() as u64);
-        let mut connection = upload.stall(0, bytes.len() as u64, &bytes[..sent]);
         let since = Instant::now();
+        let mut connection = upload.stall(0, bytes.len() as u64, &bytes[..sent]);
         let said = connection.closes_within(SOON);
         assert!(said.is_empty(), "{}", String::from_utf8_lossy(&said));
-        assert!(since.elapsed() >= Duration::from_millis(250), "{:?}", since.elapsed());
+        assert!(since.elapsed() >= Duration::from_millis(950), "{:?}", since.elapsed());
         assert_eq!(upload.offset(), sent as u64);
         assert!(upload.stored() == bytes[..sent]);
     }
@@ -35,12 +35,12 @@ fn a_body_that_stalls_is_hung_up_on_and_kept() {
 // Slow is not stalled.
 #[test]
 fn a_body_that_trickles_is_served() {
-    let server = Server::with(&["--idle-timeout=400ms", "--min-rate=5"]);
+    let server = Server::with(&["--idle-timeout=1s", "--min-rate=1"]);
     let upload = Upload::new(&server, 11);
     let mut connection = server.begin(&append(&upload.url, 0).announcing(11));
     for byte in b"hello world" {
         connection.raw([*byte]);
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(200));
     }
     assert_eq!(connection.answer("PATCH").expect(204).offset(), 11);
     upload.is_file(b"hello world");
@@ -50,10 +50,10 @@ fn a_body_that_trickles_is_served() {
 // spec: CORE-65
 #[test]
 fn a_body_that_only_trickles_is_hung_up_on_and_kept() {
-    let server = Server::with(&["--idle-timeout=300ms", "--min-rate=10k"]);
+    let server = Server::with(&["--idle-timeout=1s", "--min-rate=10k"]);
     let upload = Upload::new(&server, 100_000);
-    let mut connection = server.begin(&append(&upload.url, 0).announcing(100_000));
     let since = Instant::now();
+    let mut connection = server.begin(&append(&upload.url, 0).announcing(100_000));
     let mut sent = 0;
     // 100 bytes every 20 ms are half of what is asked for, and are never silent for long.
     while connection.try_raw(&[7; 100]).is_ok() {
@@ -61,7 +61,7 @@ fn a_body_that_only_trickles_is_hung_up_on_and_kept() {
         assert!(since.elapsed() < SOON, "still open");
         thread::sleep(Duration::from_millis(20));
     }
-    assert!(since.elapsed() >= Duration::from_millis(550), "{:?}", since.elapsed());
+    assert!(since.elapsed() >= Duration::from_millis(1900), "{:?}", since.elapsed());
     let offset = upload.offset();
     // What came after the end was sent in vain.
     assert!(offset > 0 && offset <= sent, "{offset} of {sent}");
@@ -74,14 +74,15 @@ fn a_body_that_only_trickles_is_hung_up_on_and_kept() {
 // spec: CORE-65
 #[test]
 fn a_body_that_is_fast_enough_on_average_is_served() {
-    let server = Server::with(&["--idle-timeout=300ms", "--min-rate=10k"]);
-    let upload = Upload::new(&server, 50_000);
-    let mut connection = server.begin(&append(&upload.url, 0).announcing(50_000));
-    for _ in 0..5 {
+    let server = Server::with(&["--idle-timeout=1500ms", "--min-rate=10k"]);
+    let upload = Upload::new(&server, 120_000);
+    let mut connection = server.begin(&append(&upload.url, 0).announcing(120_000));
+    // Longer in all than the time of which the average is taken.
+    for _ in 0..12 {
         connection.raw([7; 10_000]);
-        thread::sleep(Duration::from_millis(200));
+        thread::sleep(Duration::from_millis(300));
     }
-    assert_eq!(connection.answer("PATCH").expect(204).offset(), 50_000);
+    assert_eq!(connection.answer("PATCH").expect(204).offset(), 120_000);
 }
 
 /// A PATCH of which only the first `sent` bytes come before FIN.
@@ -114,6 +115,31 @@ fn a_cut_body_is_kept_to_the_byte() {
     }
 }
 
+/// Brings an upload to its end of which so many bytes were told, and so many were sent. A busy
+/// server may come to the request that broke off only behind a look at the upload, and keep what it
+/// had brought.
+#[track_caller]
+pub fn goes_on(upload: &Upload, bytes: &[u8], (told, sent): (usize, usize)) {
+    let deadline = Instant::now() + SOON;
+    let offset = loop {
+        let (offset, stored) = (upload.offset() as usize, upload.stored());
+        assert!((told..=sent).contains(&offset), "{told} told, {offset} there, {sent} sent");
+        if stored == bytes[..offset] {
+            break offset;
+        }
+        assert!(Instant::now() < deadline, "{} bytes stored, not {offset}", stored.len());
+    };
+    let answer = upload.patch(offset as u64, &bytes[offset..]);
+    if answer.status == 409 {
+        let late = answer.offset() as usize;
+        assert!((offset + 1..=sent).contains(&late), "{offset} there, then {late}, {sent} sent");
+        upload.patch(late as u64, &bytes[late..]).expect(204);
+    } else {
+        answer.expect(204);
+    }
+    upload.is_file(bytes);
+}
+
 // rows: CONN-13
 // spec: TUS-21
 #[test]
@@ -128,11 +154,7 @@ fn a_reset_keeps_what_was_told_and_no_more_than_was_sent() {
         upload.stall(told as u64, rest, &bytes[told..sent]).reset();
         // The request may still be on its way through the server when we are back.
         thread::sleep(Duration::from_millis(50));
-        let offset = upload.offset() as usize;
-        assert!((told..=sent).contains(&offset), "{told} told, {offset} there, {sent} sent");
-        assert!(upload.stored() == bytes[..offset]);
-        upload.patch(offset as u64, &bytes[offset..]).expect(204);
-        upload.is_file(&bytes);
+        goes_on(&upload, &bytes, (told, sent));
     }
 }
 

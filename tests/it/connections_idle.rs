@@ -2,18 +2,24 @@
 //! nobody takes.
 
 use std::{
-    mem, thread,
+    io::{Read, Write},
+    mem,
+    net::TcpStream,
+    thread,
     time::{Duration, Instant},
 };
+
+use socket2::SockRef;
 
 use crate::{
     client::{Conn, Request},
     h2::H2,
+    overload::logged,
     server::Server,
     tus::{Upload, create_with, request},
 };
 
-const SOON: Duration = Duration::from_secs(8);
+const SOON: Duration = Duration::from_secs(20);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
@@ -47,12 +53,12 @@ fn kinds(mut said: &[u8]) -> Vec<u8> {
 // spec: CORE-64
 #[test]
 fn a_head_that_never_ends_is_hung_up_on_and_others_are_served() {
-    let server = Server::with(&["--idle-timeout=400ms"]);
+    let server = Server::with(&["--idle-timeout=1200ms"]);
     let mut slow = [server.connect(), server.connect(), server.connect()];
     let since = Instant::now();
     slow[1].raw("P");
     slow[2].raw("HEAD /files/x HTTP/1.1\r\nHost: piton.test\r\nX-Slow: ");
-    for _ in 0..15 {
+    for _ in 0..30 {
         // It is always about to go on.
         let _ = slow[2].try_raw(b"y");
         server.ask(&Request::new("GET", "/healthz")).expect(200);
@@ -62,7 +68,7 @@ fn a_head_that_never_ends_is_hung_up_on_and_others_are_served() {
         let said = connection.closes_within(SOON);
         assert!(said.is_empty(), "{}", String::from_utf8_lossy(&said));
     }
-    assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
 }
 
 // rows: CONN-11
@@ -83,11 +89,11 @@ fn garbage_is_refused_and_others_are_served() {
 // spec: CORE-64
 #[test]
 fn an_idle_connection_is_closed_quietly() {
-    let server = Server::with(&["--idle-timeout=400ms"]);
+    let server = Server::with(&["--idle-timeout=1500ms"]);
     let mut connection = server.connect();
-    for _ in 0..3 {
+    for _ in 0..4 {
         connection.ask(&Request::new("GET", "/healthz")).expect(200);
-        thread::sleep(Duration::from_millis(200));
+        thread::sleep(Duration::from_millis(450));
     }
     assert!(connection.closes_within(SOON).is_empty());
 }
@@ -96,16 +102,16 @@ fn an_idle_connection_is_closed_quietly() {
 // spec: CORE-64
 #[test]
 fn who_only_pings_is_told_to_go() {
-    let server = Server::with(&["--idle-timeout=400ms"]);
-    let mut connection = hello(&server);
+    let server = Server::with(&["--idle-timeout=1200ms"]);
     let since = Instant::now();
+    let mut connection = hello(&server);
     let mut sent = 0;
     while connection.try_raw(&frame(PING, 0, 0, &[7; 8])).is_ok() {
         sent += 1;
         assert!(since.elapsed() < SOON, "still open after {sent} pings");
         thread::sleep(Duration::from_millis(50));
     }
-    assert!(since.elapsed() >= Duration::from_millis(350), "{:?}", since.elapsed());
+    assert!(since.elapsed() >= Duration::from_millis(1100), "{:?}", since.elapsed());
     let said = kinds(&connection.closes_within(SOON));
     assert!(said.contains(&PING) && said.contains(&GOAWAY), "{said:?}");
 }
@@ -114,24 +120,24 @@ fn who_only_pings_is_told_to_go() {
 // spec: CORE-64
 #[test]
 fn a_head_of_http2_that_never_ends_is_hung_up_on() {
-    let server = Server::with(&["--idle-timeout=400ms"]);
+    let server = Server::with(&["--idle-timeout=1200ms"]);
+    let since = Instant::now();
     let mut connection = hello(&server);
     // GET, and no END_HEADERS: CONTINUATION would follow.
     connection.raw(frame(1, 0b1, 1, b"\x82"));
-    let since = Instant::now();
     connection.closes_within(SOON);
-    assert!(since.elapsed() >= Duration::from_millis(350), "{:?}", since.elapsed());
+    assert!(since.elapsed() >= Duration::from_millis(1100), "{:?}", since.elapsed());
 }
 
 // spec: CORE-64
 #[test]
 fn requests_keep_a_connection_of_http2_open() {
-    let server = Server::with(&["--idle-timeout=400ms"]);
+    let server = Server::with(&["--idle-timeout=1500ms"]);
     let upload = Upload::hello(&server);
     let mut connection = H2::open(server.address());
     for _ in 0..8 {
         connection.ask(&request("HEAD", &upload.url)).expect(200);
-        thread::sleep(Duration::from_millis(150));
+        thread::sleep(Duration::from_millis(250));
     }
     assert!(!connection.is_closed());
     connection.closes_within(SOON).unwrap();
@@ -159,15 +165,21 @@ fn an_answer_that_nobody_takes_is_broken_off() {
 fn an_answer_that_is_taken_slowly_comes_to_its_end() {
     let server = Server::with(&["--idle-timeout=1s"]);
     let upload = large(&server);
-    let mut connection = server.begin(&Request::new("GET", &upload.url));
-    connection.head().unwrap();
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    // Of a buffer of megabytes at this end the server hears for seconds that it has no room.
+    SockRef::from(&stream).set_recv_buffer_size(128 << 10).unwrap();
+    let asked = Request::new("GET", &upload.url).header("Connection", "close");
+    stream.write_all(&asked.wire()).unwrap();
+    let mut got = Vec::new();
     // What the kernel holds for a client must not hide that it goes on reading.
-    let mut got = 0;
     for _ in 0..50 {
-        got += connection.take(64 << 10).unwrap().len();
+        (&stream).take(64 << 10).read_to_end(&mut got).unwrap();
         thread::sleep(Duration::from_millis(100));
     }
-    assert!(connection.take((64 << 20) - got).unwrap().iter().all(|byte| *byte == 7));
+    stream.read_to_end(&mut got).unwrap();
+    assert!(got.starts_with(b"HTTP/1.1 200 ") && got.len() > 64 << 20, "{} bytes", got.len());
+    assert!(got[got.len() - (64 << 20)..].iter().all(|byte| *byte == 7));
 }
 
 // spec: CORE-66
@@ -183,7 +195,7 @@ fn an_answer_on_http2_that_nobody_takes_is_broken_off() {
     mem::forget(stream);
     let _ = connection.closes_within(SOON);
     assert!(since.elapsed() >= Duration::from_millis(1800), "{:?}", since.elapsed());
-    assert!(server.log().contains("the client does not take its answers"), "{}", server.log());
+    logged(&server, "the client does not take its answers");
 }
 
 /// Found by review: such a connection stayed open for as long as its client wished.

@@ -1,10 +1,8 @@
 //! What pages of other origins may see: every answer, whatever its status.
 
-use std::{thread, time::Duration};
-
 use crate::{
     client::{Answer, Request},
-    server::{CHUNK, Server, run},
+    server::{CHUNK, Server, run, until},
     tus::{FILES, Upload, append, create, create_with, patch, request},
 };
 
@@ -241,8 +239,7 @@ fn the_word_that_the_server_stops_can_be_read() {
     let upload = Upload::new(&server, 10 * CHUNK as u64);
     let stalled = append(&upload.url, 0).announcing(CHUNK as u64).header("Origin", PAGE);
     let mut connection = server.begin(&stalled);
-    connection.raw(b"hello");
-    thread::sleep(Duration::from_millis(300));
+    upload.takes(&mut connection, b"hello", CHUNK as u64);
     server.sigterm();
     readable(&connection.answer("PATCH").refused(503));
 }
@@ -347,11 +344,5 @@ fn the_log_names_the_client_and_not_the_proxy() {
             .lines()
             .any(|line| line.contains("answered") && line.contains("client=192.0.2.1"))
     };
-    for _ in 0..100 {
-        if logged() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    panic!("{}", server.log());
+    until(logged, || server.log());
 }

@@ -181,11 +181,11 @@ fn what_one_dialect_deletes_is_gone_in_the_other() {
 // rows: CROSS-09
 #[test]
 fn what_expires_expires_in_both() {
-    let server = Server::with(&["--expire-after=150ms", "--reap-every=1h"]);
+    let server = Server::with(&["--expire-after=2s", "--reap-every=1h"]);
     let parts = three();
     parts.send(&server, 0);
     let upload = parts.as_upload(&server);
-    thread::sleep(Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(2_600));
     upload.head().expect(410);
     assert_eq!(parts.status(&server)["state"], "none");
 }

@@ -9,7 +9,11 @@ mod tampered;
 mod traced;
 mod write_back;
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{disk, random::Random, server::Server, tus::Upload};
 
@@ -35,11 +39,21 @@ fn finish(upload: &Upload<'_>, bytes: &[u8]) {
 #[track_caller]
 fn leaves_nothing(server: &Server) {
     server.uploads_vanish();
-    assert_eq!(staged(server), Vec::<PathBuf>::new());
+    nothing_is_staged(server);
 }
 
-fn staged(server: &Server) -> Vec<PathBuf> {
-    disk::files_below(&server.data().join("tmp"))
+/// Soon, that is: what nobody wants any more is removed behind the answer.
+#[track_caller]
+fn nothing_is_staged(server: &Server) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let staged: Vec<PathBuf> = disk::files_below(&server.data().join("tmp"));
+        if staged.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "still there: {staged:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Whatever happened, it happened in order.

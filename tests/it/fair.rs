@@ -40,11 +40,7 @@ impl<'a> Trickle<'a> {
         let begun = Self(begun.collect());
         // It is stored: all of them have a place.
         for (upload, _) in &begun.0 {
-            let deadline = Instant::now() + SOON;
-            while upload.stored() != b"hello" {
-                assert!(Instant::now() < deadline, "{:?}", upload.stored());
-                thread::sleep(Duration::from_millis(5));
-            }
+            upload.has_stored(5);
         }
         begun
     }
@@ -172,21 +168,20 @@ fn behind_a_proxy_of_ours_clients_have_shares_and_the_proxy_has_none() {
         let head = append(&upload.url, 0).announcing(ENDLESS);
         let head = client.map_or(head.clone(), |client| named(head, client));
         let mut connection = server.begin(&head);
-        connection.raw("hello");
+        // It has a place.
+        upload.takes(&mut connection, b"hello", ENDLESS);
         connection
     };
     let mut greedy: Vec<Conn> = (0..4).map(|_| begin(Some("192.0.2.1"))).collect();
-    thread::sleep(Duration::from_millis(200));
     let more = named(patch(&upload.url, 0, "hello world"), "192.0.2.1");
     server.ask(&more).refused_as(503, "overloaded");
     server.ask(&named(patch(&upload.url, 0, "hello world"), "192.0.2.2")).expect(204);
     greedy.retain_mut(|connection| connection.silent_for(Duration::from_millis(50)));
     assert_eq!(greedy.len(), 3);
     drop(greedy);
+    server.has_open(0);
     // A proxy that names nobody stands for many, who never give way to one.
-    thread::sleep(Duration::from_millis(200));
     let mut unnamed: Vec<Conn> = (0..4).map(|_| begin(None)).collect();
-    thread::sleep(Duration::from_millis(200));
     server.ask(&patch(&upload.url, 0, "hello world")).refused_as(503, "overloaded");
     server.ask(&named(create_with(11, "hello world"), "192.0.2.2")).refused_as(503, "overloaded");
     assert!(unnamed.iter_mut().all(|one| one.silent_for(Duration::from_millis(50))));

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// However busy the machine is, the health is told within this time.
-const HEALTHY: Duration = Duration::from_secs(5);
+const HEALTHY: Duration = Duration::from_secs(15);
 
 /// Ends the watch, also where a test fails.
 struct Ends<'a>(&'a AtomicBool);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     chunks::{Parts, form, form_of, merge},
-    client::{Answer, Request},
+    client::{Answer, Conn, Request},
     server::Server,
     tus::{self, Upload},
 };
@@ -211,14 +211,10 @@ fn upload(judge: &Judge, server: &Server, method: &str, hash: &str) {
     judge.ask(server, &put.clone().set("Content-Type", "text/plain"), 415);
 
     let limited = Server::with(&["--max-uploads-per-ip=1", "--queue-wait=0s"]);
-    let mut running = parts.put(0);
-    running.body.truncate(3);
-    let _running = limited.begin(&running);
-    thread::sleep(Duration::from_millis(100));
+    let _running = stalled(&limited, &parts);
     judge.ask(&limited, &put, 429);
     let crowded = Server::with(&["--max-uploads=1", "--queue-wait=0s"]);
-    let _running = crowded.begin(&running);
-    thread::sleep(Duration::from_millis(100));
+    let _running = stalled(&crowded, &parts);
     judge.ask(&crowded, &put, 503);
 
     let full = Server::start();
@@ -228,6 +224,24 @@ fn upload(judge: &Judge, server: &Server, method: &str, hash: &str) {
     for method in ["GET", "HEAD"] {
         judge.ask(&full, &Request::new(method, "/readyz"), 507);
     }
+}
+
+/// A chunk of which half is sent. It has its place: nobody is told to send before that.
+#[track_caller]
+fn stalled(server: &Server, parts: &Parts) -> Conn {
+    let mut asking = parts.put(0).header("Expect", "100-continue");
+    asking.body.clear();
+    let mut connection = server.begin(&asking);
+    assert_eq!(connection.head().unwrap().0, 100);
+    connection.raw("hel");
+    connection
+}
+
+/// A lock from outside, which keeps a finish waiting.
+fn locked(upload: &Upload) -> fs::File {
+    let ledger = fs::File::open(upload.ledger()).unwrap();
+    ledger.lock().unwrap();
+    ledger
 }
 
 fn ask_about(judge: &Judge, server: &Server) {
@@ -297,7 +311,9 @@ fn finish(judge: &Judge, server: &Server) {
 
     let behind = Parts::new("abcdef03", "b.bin", 6, "hello world!");
     behind.send_all(server);
+    let lock = locked(&behind.as_upload(server));
     judge.ask(server, &merge(&behind.merge_body()).header("Prefer", "respond-async"), 202);
+    lock.unlock().unwrap();
     let expiring = Server::with(&["--expire-after=50ms"]);
     parts.send_all(&expiring);
     thread::sleep(Duration::from_millis(1200));
@@ -342,7 +358,9 @@ fn instant(judge: &Judge) {
     ask(&json!({ "nonce": "x" }), 400);
     let (_, by_id) = begin("three");
     let behind = post_json("/upload/instant", &by_id).header("Prefer", "respond-async");
+    let lock = locked(&Parts::new("abcdef07", "three", 6, "hello world!").as_upload(&server));
     judge.ask(&server, &behind, 202);
+    lock.unlock().unwrap();
     let named = post_json("/upload/instant", &named);
     judge.ask(&server, &named.clone().set("Content-Type", "text/plain"), 415);
     judge.ask(&server, &named.clone().body(vec![b' '; 800_000]), 413);

@@ -7,7 +7,8 @@ use std::{
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{self, Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -164,8 +165,19 @@ fn installed(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|program| program.is_file())
 }
 
+/// A proxy has to be told its port. One that the kernel chose it would choose again, for another
+/// test or as the near end of a connection, before the proxy has it; these it does not choose.
 fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    const LOWEST: u16 = 20_000;
+    const COUNT: u16 = 10_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Some proxies share a port that another one listens on, of another process of tests, too.
+    let first = (process::id().wrapping_mul(16) % u32::from(COUNT)) as u16;
+    let free = |_| {
+        let port = LOWEST + (first + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?.local_addr().ok()
+    };
+    (0..COUNT).find_map(free).expect("a free port")
 }
 
 /// 50 MB in five pieces. The third breaks in its middle: what had come is kept, not thrown away by

@@ -1,6 +1,7 @@
 //! The program under test, as a process of its own.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
@@ -129,16 +130,12 @@ impl Server {
     /// heard before the server knows that the connection has ended, on a busy machine long before.
     #[track_caller]
     pub fn has_open(&self, connections: usize) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            let open = tcp_sockets(self.pid());
-            // One of them listens.
-            if open == connections + 1 {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{open} sockets, not {connections} and one");
-            thread::sleep(Duration::from_millis(2));
-        }
+        let open = || tcp_sockets(self.pid());
+        // One of them listens.
+        until(
+            || open() == connections + 1,
+            || format!("{} sockets, not {connections} and one", open()),
+        );
     }
 
     /// Sends the request and leaves the connection open, unread.
@@ -153,27 +150,62 @@ impl Server {
         disk::snapshot(&self.data().join("uploads"))
     }
 
-    /// The files under `uploads/` once they stand still: chunks are absorbed behind the answers.
+    /// The files under `uploads/` once they stand still: chunks are absorbed behind the answers. On
+    /// a busy machine they stand still before that, too, so it is asked whether more is to be done.
+    #[track_caller]
     pub fn settled_uploads(&self) -> Snapshot {
         let mut last = self.uploads();
-        loop {
+        let settled = || {
             thread::sleep(Duration::from_millis(20));
-            let now = self.uploads();
-            if now == last {
-                return now;
-            }
-            last = now;
-        }
+            let before = std::mem::replace(&mut last, self.uploads());
+            before == last && self.is_absorbed(&last)
+        };
+        until(settled, || format!("not settled: {:?}", self.uploads()));
+        last
+    }
+
+    /// Has every chunk of a contiguous prefix gone into the part of its first one?
+    fn is_absorbed(&self, uploads: &Snapshot) -> bool {
+        uploads.keys().all(|path| {
+            // `<upload>/<chunk>.part`, or `<upload>/<chunk>.<generation>.part`.
+            let upload = path.parent().and_then(Path::to_str).unwrap();
+            let name = path.file_name().and_then(OsStr::to_str).unwrap();
+            let chunk: usize = name.split('.').next().unwrap().parse().unwrap_or(0);
+            chunk == 0 || chunk >= self.prefix_of(upload)
+        })
+    }
+
+    /// How many chunks of an upload are contiguous from its first one on.
+    fn prefix_of(&self, upload: &str) -> usize {
+        let look = Request::new("GET", &format!("/upload/status?upload_id={upload}"));
+        let status = self.ask(&look).expect(200).json();
+        let stored = status["uploaded"].as_array().into_iter().flatten();
+        stored.enumerate().take_while(|(at, index)| **index == *at).count()
+    }
+
+    /// How many bytes of bodies it has read.
+    #[track_caller]
+    pub fn received(&self) -> u64 {
+        let page = self.ask(&Request::new("GET", "/metrics")).expect(200);
+        let page = String::from_utf8(page.body).unwrap();
+        let mut lines = page.lines();
+        let told = lines.find_map(|line| line.strip_prefix("piton_received_bytes_total "));
+        told.unwrap().parse().unwrap()
+    }
+
+    /// Waits until it has read so many bytes of bodies.
+    #[track_caller]
+    pub fn has_received(&self, bytes: u64) {
+        until(
+            || self.received() >= bytes,
+            || format!("{} of {bytes} bytes are read", self.received()),
+        );
     }
 
     /// Soon nothing is left under `uploads/`: parts go after the answer, not before it.
     #[track_caller]
     pub fn uploads_vanish(&self) {
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while !self.uploads().is_empty() {
-            assert!(Instant::now() < deadline, "still there: {:?}", self.uploads());
-            thread::sleep(Duration::from_millis(2));
-        }
+        until(|| self.uploads().is_empty(), || format!("still there: {:?}", self.uploads()));
     }
 
     /// The finished files.
@@ -210,11 +242,10 @@ impl Server {
     pub fn sighup(&self, done: &str) {
         let before = self.log().matches(done).count();
         let _ = kill_process(Pid::from_child(&self.child), Signal::HUP);
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while self.log().matches(done).count() == before {
-            assert!(Instant::now() < deadline, "it never said {done:?}: {}", self.log());
-            thread::sleep(Duration::from_millis(5));
-        }
+        until(
+            || self.log().matches(done).count() > before,
+            || format!("it never said {done:?}: {}", self.log()),
+        );
     }
 
     /// Kills it as a power cut would, but for the page cache.
@@ -285,6 +316,17 @@ impl Drop for Server {
         if thread::panicking() {
             eprintln!("--- log of {}\n{}---", self.data().display(), self.log());
         }
+    }
+}
+
+/// Waits until something is so, for as long as the busiest machine may need; `what` tells what is
+/// instead.
+#[track_caller]
+pub fn until(mut is_so: impl FnMut() -> bool, what: impl FnOnce() -> String) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{}", what());
+        thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -5,8 +5,11 @@ use std::{fs, path::PathBuf};
 use crate::{
     client::{Answer, Conn, Request},
     disk::{self, Snapshot},
-    server::Server,
+    server::{Server, until},
 };
+
+/// Bodies of up to so many bytes are written in one go, at their end.
+const WRITTEN_AT_ONCE: u64 = 64 * 1024;
 
 /// Where uploads are made.
 pub const FILES: &str = "/files/";
@@ -132,6 +135,26 @@ impl<'a> Upload<'a> {
         let mut connection = self.server.begin(&append(&self.url, offset).announcing(length));
         connection.raw(part);
         connection
+    }
+
+    /// Sends `part` as all that comes for now of a body of `length` bytes, and waits until the
+    /// server has it: a newcomer, a stop and a kill come before bytes that lie unread in a socket.
+    #[track_caller]
+    pub fn takes(&self, connection: &mut Conn, part: &[u8], length: u64) {
+        let sent = part.len() as u64;
+        let (received, stored) = (self.server.received(), disk::bytes_below(&self.folder()));
+        connection.raw(part);
+        self.server.has_received(received + sent);
+        if length > WRITTEN_AT_ONCE {
+            self.has_stored(stored + sent);
+        }
+    }
+
+    /// Waits until its part files have so many bytes.
+    #[track_caller]
+    pub fn has_stored(&self, bytes: u64) {
+        let stored = || disk::bytes_below(&self.folder());
+        until(|| stored() >= bytes, || format!("{} of {bytes} bytes are stored", stored()));
     }
 
     /// Its folder under `uploads/`.

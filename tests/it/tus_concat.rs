@@ -9,7 +9,7 @@ use crate::{
     client::{Answer, Request},
     digest::composite,
     random::Random,
-    server::{CHUNK, Server},
+    server::{CHUNK, Server, until},
     tus::{FILES, OFFSET_TYPE, Upload, create, patch, request},
 };
 
@@ -55,11 +55,8 @@ fn joined<'a>(server: &'a Server, value: &str, bytes: &[u8]) -> Upload<'a> {
 /// Waits until a final upload has completed by itself.
 #[track_caller]
 pub fn completes(upload: &Upload<'_>) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while upload.head().expect(200).header("Upload-Offset").is_none() {
-        assert!(Instant::now() < deadline, "{} does not complete", upload.url);
-        thread::sleep(Duration::from_millis(5));
-    }
+    let completed = || upload.head().expect(200).header("Upload-Offset").is_some();
+    until(completed, || format!("{} does not complete", upload.url));
 }
 
 /// HEAD of a final upload that waits.
@@ -186,9 +183,7 @@ fn metadata_is_not_inherited() {
 // spec: TUS-94, TUS-96
 #[test]
 fn what_is_no_final_upload_is_refused_and_nothing_is_made() {
-    let server = Server::with(&["--expire-after=2s", "--reap-every=1h"]);
-    let expired = partial(&server, b"expired").url;
-    thread::sleep(Duration::from_millis(2_500));
+    let server = Server::start();
     let part = partial(&server, b"hello");
     let gone = partial(&server, b"gone");
     gone.delete().expect(204);
@@ -212,10 +207,7 @@ fn what_is_no_final_upload_is_refused_and_nothing_is_made() {
         .map(str::to_owned)
         .into_iter()
         .chain([value.replace("final", "Final"), outside, unknown, query])
-        .chain(
-            [&gone.url, &expired, &plain.url, &open.url, &whole.url]
-                .map(|url| format!("{value} {url}")),
-        )
+        .chain([&gone.url, &plain.url, &open.url, &whole.url].map(|url| format!("{value} {url}")))
     {
         refusals.push((join(&value), 400));
     }
@@ -225,6 +217,20 @@ fn what_is_no_final_upload_is_refused_and_nothing_is_made() {
     assert_eq!((server.finished_names(), server.uploads()), before);
     let body_of_nothing = join(&value).chunked(b"", 1);
     server.ask(&body_of_nothing).expect(201);
+}
+
+// rows: TUS-CAT-12
+// spec: TUS-96
+#[test]
+fn what_expired_is_no_part() {
+    let server = Server::with(&["--expire-after=2s", "--reap-every=1h"]);
+    let expired = partial(&server, b"expired");
+    thread::sleep(Duration::from_millis(2_600));
+    let part = partial(&server, b"hello");
+    server.ask(&join(&final_of(&[&part, &expired]))).refused(400);
+    assert!(server.finished().is_empty());
+    // It was not for the other one.
+    joined(&server, &final_of(&[&part]), b"hello");
 }
 
 // rows: TUS-CAT-13, TUS-CATU-08

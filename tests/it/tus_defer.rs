@@ -184,12 +184,12 @@ fn a_cut_body_leaves_its_length() {
     let mut server = Server::start();
     let bytes = Random::seeded(32).bytes(3 * CHUNK + 5);
     for kill in [false, true] {
-        let url = Upload::deferred(&server).url;
-        let head =
-            append(&url, 0).header("Upload-Length", bytes.len()).announcing(bytes.len() as u64);
+        let upload = Upload::deferred(&server);
+        let length = bytes.len() as u64;
+        let head = append(&upload.url, 0).header("Upload-Length", length).announcing(length);
         let mut connection = server.begin(&head);
-        connection.raw(&bytes[..CHUNK + 17]);
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        upload.takes(&mut connection, &bytes[..CHUNK + 17], length);
+        let url = upload.url;
         if kill {
             server.crash();
         }

@@ -11,7 +11,7 @@ use crate::{
     chunks::Parts,
     client::{Answer, Request},
     disk::files_below,
-    server::Server,
+    server::{Server, until},
     tus::{Upload, append, create, create_with, offers, patch, request},
 };
 
@@ -29,7 +29,7 @@ fn is_in(answer: &Answer, hours: u64) {
     let expected = SystemTime::now() + Duration::from_secs(hours * 3600);
     let told = expires(answer);
     let apart = told.duration_since(expected).unwrap_or_else(|early| early.duration());
-    assert!(apart <= Duration::from_secs(2), "{apart:?} apart: {answer:?}");
+    assert!(apart <= Duration::from_mins(1), "{apart:?} apart: {answer:?}");
 }
 
 // rows: TUS-EXP-01
@@ -92,6 +92,13 @@ fn bytes_move_the_deadline_and_words_do_not() {
     assert!(expires(&upload.head()) > first);
 }
 
+/// *U5*, made by one request: there may be no time for another one.
+#[track_caller]
+fn hello(server: &Server) -> String {
+    let answer = server.ask(&create_with(11, "hello")).expect(201);
+    answer.needs("Location").to_owned()
+}
+
 /// HEAD, PATCH, GET and DELETE of an upload that expired.
 #[track_caller]
 fn is_gone(server: &Server, url: &str) {
@@ -108,10 +115,8 @@ fn past_the_deadline_it_is_gone_before_any_sweep() {
     let options = ["--expire-after=100ms", "--reap-every=1h", "--log-level=debug"];
     let mut server = Server::with(&options);
     // Every start begins with a sweep.
-    while !server.log().contains("swept") {
-        thread::sleep(Duration::from_millis(5));
-    }
-    let url = Upload::hello(&server).url;
+    until(|| server.log().contains("swept"), || server.log());
+    let url = hello(&server);
     thread::sleep(Duration::from_millis(250));
     is_gone(&server, &url);
     assert!(server.uploads().is_empty(), "whoever is told so ends it");
@@ -124,7 +129,7 @@ fn past_the_deadline_it_is_gone_before_any_sweep() {
 #[test]
 fn the_sweep_takes_the_bytes_and_leaves_the_word() {
     let mut server = Server::with(&["--expire-after=100ms", "--reap-every=50ms"]);
-    let url = Upload::hello(&server).url;
+    let url = hello(&server);
     server.uploads_vanish();
     is_gone(&server, &url);
     server.restart();
@@ -136,7 +141,8 @@ fn the_sweep_takes_the_bytes_and_leaves_the_word() {
 #[test]
 fn a_finished_upload_stays() {
     let server = Server::with(&["--expire-after=100ms", "--reap-every=20ms"]);
-    let upload = Upload::finished(&server);
+    let finished = server.ask(&create_with(11, "hello world")).expect(201);
+    let upload = Upload::from_answer(&server, &finished);
     thread::sleep(Duration::from_secs(1));
     assert_eq!(upload.head().expect(200).offset(), 11);
     assert_eq!(upload.get().expect(200).body, b"hello world");
@@ -147,17 +153,17 @@ fn a_finished_upload_stays() {
 // spec: TUS-25, STORE-17, STORE-60
 #[test]
 fn a_running_patch_is_not_cut() {
-    let server = Server::with(&["--expire-after=500ms", "--reap-every=20ms"]);
+    let server = Server::with(&["--expire-after=1500ms", "--reap-every=20ms"]);
     let upload = Upload::new(&server, 1000);
     let mut running = server.begin(&append(&upload.url, 0).announcing(1000));
     let since = Instant::now();
     let look = Request::new("GET", &format!("/upload/status?upload_id={}", upload.id()));
     for _ in 0..10 {
         running.raw([7; 100]);
-        thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(250));
         assert_ne!(server.ask(&look).expect(200).json()["state"], "none");
     }
-    assert!(since.elapsed() > Duration::from_millis(600));
+    assert!(since.elapsed() > Duration::from_secs(2));
     assert_eq!(running.answer("PATCH").expect(204).offset(), 1000);
     upload.is_file(&[7; 1000]);
 }
@@ -166,7 +172,7 @@ fn a_running_patch_is_not_cut() {
 // spec: TUS-25, STORE-17, STORE-60
 #[test]
 fn a_running_chunk_is_not_cut() {
-    let server = Server::with(&["--expire-after=1s", "--reap-every=20ms"]);
+    let server = Server::with(&["--expire-after=3s", "--reap-every=20ms"]);
     thread::scope(|scope| {
         for form in [false, true] {
             let server = &server;
@@ -183,7 +189,7 @@ fn a_running_chunk_is_not_cut() {
                 running.raw(first);
                 for piece in last.chunks(45) {
                     running.raw(piece);
-                    thread::sleep(Duration::from_millis(100));
+                    thread::sleep(Duration::from_millis(250));
                     assert_eq!(parts.uploaded(server)[0], 0, "{form}");
                 }
                 assert_eq!(running.answer("POST").expect(201).json()["received"], 2, "{form}");
@@ -199,16 +205,16 @@ fn a_running_chunk_is_not_cut() {
 // spec: TUS-25
 #[test]
 fn the_bytes_of_a_cut_patch_move_the_deadline() {
-    let server = Server::with(&["--expire-after=1s", "--reap-every=20ms"]);
+    let server = Server::with(&["--expire-after=3s", "--reap-every=20ms"]);
     let upload = Upload::new(&server, 1000);
     let mut running = server.begin(&append(&upload.url, 0).announcing(1000));
     for _ in 0..4 {
         running.raw([7; 100]);
-        thread::sleep(Duration::from_millis(200));
+        thread::sleep(Duration::from_millis(600));
     }
     running.finish();
     let _ = running.try_answer("PATCH");
-    thread::sleep(Duration::from_millis(500));
+    thread::sleep(Duration::from_millis(1_500));
     assert_eq!(upload.offset(), 400);
 }
 
@@ -223,9 +229,7 @@ fn staged(server: &mut Server) -> [PathBuf; 2] {
         open.push(connection);
     }
     let tmp = server.data().join("tmp");
-    while files_below(&tmp).len() < 2 {
-        thread::sleep(Duration::from_millis(5));
-    }
+    until(|| files_below(&tmp).len() == 2, || format!("{:?}", files_below(&tmp)));
     server.crash();
     files_below(&tmp).try_into().unwrap()
 }
@@ -249,13 +253,7 @@ fn what_nobody_owns_is_swept_and_what_is_not_ours_stays() {
     }
     fs::File::open(&orphan).unwrap().set_modified(long_ago).unwrap();
     let gone = || !old.try_exists().unwrap() && !orphan.try_exists().unwrap();
-    for _ in 0..100 {
-        thread::sleep(Duration::from_millis(50));
-        if gone() {
-            break;
-        }
-    }
-    assert!(gone(), "left: {:?}", files_below(&server.data()));
+    until(gone, || format!("left: {:?}", files_below(&server.data())));
     assert!(foreign.try_exists().unwrap());
     assert!(young.try_exists().unwrap());
     assert_eq!(Upload { server: &server, url: url.clone() }.offset(), 5);

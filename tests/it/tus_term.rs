@@ -40,17 +40,15 @@ fn a_running_patch_ends() {
     let upload = Upload::new(&server, bytes.len() as u64);
     let mut running = server.begin(&append(&upload.url, 0).announcing(bytes.len() as u64));
     std::thread::scope(|scope| {
+        // Without its last byte it cannot end before the DELETE comes.
         scope.spawn(|| {
-            let _ = running.try_raw(&bytes);
+            let _ = running.try_raw(&bytes[..bytes.len() - 1]);
         });
-        while server.uploads().is_empty() {
-            std::thread::yield_now();
-        }
+        upload.has_stored(1);
         upload.delete().expect(204);
     });
     if let Ok(answer) = running.try_answer("PATCH") {
-        // It may have been whole before the DELETE came.
-        answer.expect_one(&[204, 404, 423]);
+        answer.expect_one(&[404, 423]);
     }
     upload.head().expect(404);
     server.uploads_vanish();

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use tokio::{task::JoinHandle, time};
+
 use crate::{
     durable::Durability,
     hold::{Hashing, HoldError},
     ingest::{Appended, Broken, End, IngestError, NewUpload},
     testing::{Bench, Frame, Medium, Script, composite, content, len},
-    upload::{Length, Phase},
+    upload::{Length, Phase, UploadId},
 };
 
 /// Sends `bytes` in requests of `step` bytes, and checks each answer and what others see.
@@ -192,16 +194,26 @@ async fn a_finished_upload_takes_nothing_and_says_so() {
     assert_eq!(bench.download(&id).await, bytes);
 }
 
+/// An append that goes on, of a client that has sent all that it ever will.
+async fn stalled(
+    bench: &Bench,
+    id: &UploadId,
+    script: Script,
+) -> JoinHandle<Result<Appended, IngestError>> {
+    let (house, id, stalls) = (bench.house.clone(), id.clone(), script.stalled());
+    let append = tokio::spawn(async move { house.append(&id, 0, script).await });
+    time::timeout(Duration::from_secs(20), stalls.notified()).await.unwrap();
+    append
+}
+
 #[tokio::test]
 async fn a_stalled_client_gives_way_to_a_newcomer_without_losing_a_byte() {
     for medium in Medium::BOTH {
         let bench = Bench::build(medium, |_| {});
         let bytes = content(23, 10);
         let id = bench.create(Some(23)).await;
-        let stalled = Script::in_frames(&bytes[..11], 11).then(Frame::Stall, 12);
-        let (house, own) = (bench.house.clone(), id.clone());
-        let first = tokio::spawn(async move { house.append(&own, 0, stalled).await });
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        let script = Script::in_frames(&bytes[..11], 11).then(Frame::Stall, 12);
+        let first = stalled(&bench, &id, script).await;
         assert_eq!(bench.head(&id).await, 11);
         let Appended { end, offset, .. } = first.await.unwrap().unwrap();
         assert_eq!((end, offset.get()), (End::TakenOver, 11));
@@ -215,10 +227,8 @@ async fn a_stop_keeps_what_came() {
     let mut bench = Bench::local();
     let bytes = content(23, 11);
     let id = bench.create(Some(23)).await;
-    let stalled = Script::in_frames(&bytes[..11], 2).unannounced().then(Frame::Stall, 0);
-    let (house, own) = (bench.house.clone(), id.clone());
-    let first = tokio::spawn(async move { house.append(&own, 0, stalled).await });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let script = Script::in_frames(&bytes[..11], 2).unannounced().then(Frame::Stall, 0);
+    let first = stalled(&bench, &id, script).await;
     bench.house.stop.cancel();
     let appended = first.await.unwrap().unwrap();
     assert_eq!((appended.end, appended.offset.get()), (End::Stopping, 11));

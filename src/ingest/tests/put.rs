@@ -1,5 +1,7 @@
 //! The road of index clients.
 
+use tokio::runtime::Builder;
+
 use crate::{
     durable::Durability,
     hold::{Hashing, HoldError},
@@ -250,20 +252,27 @@ async fn bytes_that_are_not_those_of_their_digest_are_refused() {
     assert!(matches!(unknown, Err(IngestError::Hold(HoldError::Unknown))));
 }
 
-#[tokio::test]
-async fn a_broken_chunk_leaves_nothing() {
+#[test]
+fn a_broken_chunk_leaves_nothing() {
     for medium in Medium::BOTH {
         let bench = Bench::build(medium, |_| {});
-        let mut cut = Script::of(b"12").then(Frame::Break(Broken::Stalled), 2);
-        let broken = bench.ingest.stage_chunk(&mut cut, 4, Hashing::Off).await;
-        assert!(matches!(broken, Err(IngestError::Broken(Broken::Stalled))), "{broken:?}");
-        let mut long = Script::in_frames(b"12345", 1).unannounced();
-        let over = bench.ingest.stage_chunk(&mut long, 4, Hashing::Off).await;
-        assert!(matches!(over, Err(IngestError::ChunkLength { expected: 4, .. })), "{over:?}");
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut cut = Script::of(b"12").then(Frame::Break(Broken::Stalled), 2);
+            let broken = bench.ingest.stage_chunk(&mut cut, 4, Hashing::Off).await;
+            assert!(matches!(broken, Err(IngestError::Broken(Broken::Stalled))), "{broken:?}");
+            let mut long = Script::in_frames(b"12345", 1).unannounced();
+            let over = bench.ingest.stage_chunk(&mut long, 4, Hashing::Off).await;
+            assert!(matches!(over, Err(IngestError::ChunkLength { expected: 4, .. })), "{over:?}");
+        });
+        // What is left behind goes on a blocking thread, and those end with the runtime.
+        drop(runtime);
         let late = crate::upload::Timestamp::from_millis(u64::MAX);
-        // What is left behind goes on a blocking thread; those work in turn here.
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         assert_eq!(bench.storage().sweep_staging(late).unwrap(), 0);
+        if let Medium::Local = medium {
+            let left = std::fs::read_dir(bench.folder().join("tmp")).unwrap();
+            assert_eq!(left.count(), 0, "the sweep leaves what somebody works on");
+        }
     }
 }
 

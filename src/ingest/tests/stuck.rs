@@ -30,7 +30,8 @@ async fn a_holder_that_hangs_in_storage_is_not_waited_for_for_ever() {
         assert!(bench.ingest.head(&id).await.is_err_and(busy));
         assert!(bench.push(&id, 3, &bytes[3..]).await.is_err_and(busy));
         assert!(bench.ingest.terminate(&id).await.is_err_and(busy));
-        assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+        // Three times the patience, and whatever a busy machine adds; it hangs until it is let go.
+        assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
         bench.faults.release();
         // Who was asked to leave meanwhile leaves, with what it has.
         let _ = hanging.await.unwrap();

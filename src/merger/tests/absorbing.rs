@@ -1,6 +1,12 @@
 //! Chunks on their way into the part of chunk 0: shared or copied, and never far behind answers.
 
-use std::{num::NonZeroU64, time::Duration};
+use std::{
+    future::poll_fn,
+    num::NonZeroU64,
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::{sync::watch, time};
 
@@ -9,6 +15,7 @@ use super::{
     joining::{Trouble, recover},
 };
 use crate::{
+    clock::Stopwatch,
     durable::Durability,
     merger::{
         MergeError, Verify,
@@ -174,27 +181,35 @@ async fn far_behind() -> (Bench, UploadId, watch::Sender<Progress>) {
     (bench, id, sender)
 }
 
-/// Does an answer still wait after `span`?
-async fn waits(bench: &Bench, id: &UploadId, span: u64) -> bool {
+/// Does an answer have to wait, as things are?
+async fn waits(bench: &Bench, id: &UploadId) -> bool {
     let record = bench.status(id).await.record;
-    let kept = bench.merger.keep_pace(id, &record);
-    time::timeout(Duration::from_millis(span), kept).await.is_err()
+    still_waits(&mut pin!(bench.merger.keep_pace(id, &record))).await
+}
+
+/// Only one look at it: on a busy machine any span may be longer than an answer waits at most.
+async fn still_waits(kept: &mut Pin<&mut impl Future<Output = ()>>) -> bool {
+    poll_fn(|context| Poll::Ready(kept.as_mut().poll(context).is_pending())).await
 }
 
 // spec: CHUNK-81
 #[tokio::test]
 async fn an_answer_waits_for_absorbing_that_is_far_behind_but_not_for_long() {
     let (bench, id, sender) = far_behind().await;
-    assert!(waits(&bench, &id, 100).await, "two chunks may wait, not four");
-    assert!(!waits(&bench, &id, 5000).await, "a disk that hangs holds no answer up for good");
+    assert!(waits(&bench, &id).await, "two chunks may wait, not four");
+    let (record, waiting) = (bench.status(&id).await.record, Stopwatch::start());
+    let kept = bench.merger.keep_pace(&id, &record);
+    let ended = time::timeout(Duration::from_secs(20), kept).await;
+    assert!(ended.is_ok(), "a disk that hangs holds no answer up for good");
+    assert!(waiting.elapsed() > Duration::from_millis(500), "it may be well in a moment");
     sender.send_modify(|progress| (progress.chunks, progress.end) = (1, 1));
-    assert!(waits(&bench, &id, 100).await);
+    assert!(waits(&bench, &id).await);
     sender.send_modify(|progress| (progress.chunks, progress.end) = (2, 2));
-    assert!(!waits(&bench, &id, 5000).await, "two are left");
+    assert!(!waits(&bench, &id).await, "two are left");
     drop(sender);
-    assert!(!waits(&bench, &id, 5000).await, "nobody absorbs");
+    assert!(!waits(&bench, &id).await, "nobody absorbs");
     bench.merger.absorbing().clear();
-    assert!(!waits(&bench, &id, 5000).await);
+    assert!(!waits(&bench, &id).await);
 }
 
 #[tokio::test]
@@ -204,14 +219,13 @@ async fn each_one_who_waits_has_two_chunks_absorbed() {
     let first = bench.merger.keep_pace(&id, &record);
     let second = bench.merger.keep_pace(&id, &record);
     tokio::pin!(first, second);
-    let (still, soon) = (Duration::from_millis(10), Duration::from_millis(500));
-    assert!(time::timeout(still, &mut first).await.is_err());
-    assert!(time::timeout(still, &mut second).await.is_err());
+    assert!(still_waits(&mut first).await);
+    assert!(still_waits(&mut second).await);
     sender.send_modify(|progress| progress.chunks = 2);
-    assert!(time::timeout(soon, &mut first).await.is_ok());
-    assert!(time::timeout(still, &mut second).await.is_err());
+    assert!(!still_waits(&mut first).await);
+    assert!(still_waits(&mut second).await);
     sender.send_modify(|progress| progress.chunks = 4);
-    assert!(time::timeout(soon, &mut second).await.is_ok());
+    assert!(!still_waits(&mut second).await);
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! `DELETE /upload`.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use crate::{chunks::Parts, client::Request, server::Server};
+use crate::{chunks::Parts, client::Request, disk::files_below, server::Server};
 
 // rows: CHUNK-DEL-01
 // spec: CHUNK-26
@@ -51,13 +54,13 @@ fn a_running_form_does_not_come_back() {
 
 fn does_not_come_back(request: fn(&Parts, usize) -> Request) {
     let server = Server::start();
-    let parts = Parts::hello();
+    // Long enough to be staged while it comes in.
+    let parts = Parts::new("0123456789abcdef", "a.bin", 100_000, vec![7; 200_000]);
     parts.send(&server, 1);
     let wire = request(&parts, 0).wire();
     let mut running = server.connect();
     running.raw(&wire[..wire.len() - 2]);
-    // Long enough for the head to be read.
-    thread::sleep(Duration::from_millis(50));
+    comes_in(&server);
     server.ask(&parts.delete()).expect(204);
     let _ = running.try_raw(&wire[wire.len() - 2..]);
     if let Ok(answer) = running.try_answer("POST") {
@@ -66,6 +69,16 @@ fn does_not_come_back(request: fn(&Parts, usize) -> Request) {
     server.uploads_vanish();
     assert_eq!(parts.status(&server)["state"], "none");
     assert_eq!(server.ask(&parts.put(0)).expect(201).json()["received"], 1);
+}
+
+/// Bytes of a chunk are staged, so that it is known which upload they are for.
+#[track_caller]
+fn comes_in(server: &Server) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while files_below(&server.data().join("tmp")).is_empty() {
+        assert!(Instant::now() < deadline, "nothing is staged");
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 // rows: CHUNK-DEL-04

@@ -1,6 +1,9 @@
 //! Finishing without waiting, and without being asked.
 
-use std::{fs, thread, time::Duration};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -17,14 +20,31 @@ fn merge_async(server: &Server, body: &Value, preference: &str) -> Answer {
 
 #[track_caller]
 fn soon_merged(server: &Server, parts: &Parts) -> Value {
-    for _ in 0..1000 {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
         let status = parts.status(server);
         if status["state"] == "merged" {
             return status["result"].clone();
         }
+        assert!(Instant::now() < deadline, "not merged: {status}");
         thread::sleep(Duration::from_millis(5));
     }
-    panic!("not merged: {}", parts.status(server));
+}
+
+/// What whoever prefers not to wait is told while a lock keeps the merge waiting, and the status
+/// right behind that. Asked again where the merge lost its patience in between, as it may on a
+/// busy machine.
+#[track_caller]
+fn told_to_look(server: &Server, parts: &Parts) -> (Answer, Value) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let told = merge_async(server, &parts.merge_body(), "respond-async").expect(202);
+        let look = Request::new("GET", told.needs("Location"));
+        let status = server.ask(&look).expect(200).json();
+        if status["state"] == "merging" || Instant::now() >= deadline {
+            return (told, status);
+        }
+    }
 }
 
 // A lock from outside makes the merge a long one.
@@ -38,14 +58,15 @@ fn a_merge_runs_on_behind_its_answer() {
     let ledger = fs::File::open(parts.as_upload(&server).ledger()).unwrap();
     ledger.lock().unwrap();
     for _ in 0..3 {
-        let told = merge_async(&server, &parts.merge_body(), "respond-async").expect(202);
+        let (told, status) = told_to_look(&server, &parts);
         assert_eq!(told.json(), json!({"state": "merging"}));
         assert_eq!(told.needs("Preference-Applied"), "respond-async");
         told.needs("Retry-After");
-        let status = server.ask(&Request::new("GET", told.needs("Location"))).expect(200).json();
         assert_eq!((&status["state"], &status["result"]), (&json!("merging"), &Value::Null));
     }
     ledger.unlock().unwrap();
+    // The one that runs may have lost its patience.
+    merge_async(&server, &parts.merge_body(), "respond-async").expect_one(&[200, 201, 202]);
     let result = soon_merged(&server, &parts);
     let again = merge_async(&server, &parts.merge_body(), "respond-async").expect(200);
     assert_eq!(again.json(), result);
@@ -100,11 +121,14 @@ fn chunks_that_come_at_once_make_one_file() {
             4096,
             Random::seeded(round).bytes(40_000),
         );
+        let since = Instant::now();
         let requests = (0..parts.total).map(|index| server.begin(&parts.put(index)));
         let mut connections: Vec<_> = requests.collect();
         let answers = connections.iter_mut().map(|conn| conn.answer("POST").expect(201).json());
         let results = answers.filter(|answer| answer.get("result").is_some()).count();
-        assert!(results >= 1, "nobody was told");
+        // Nobody waits for longer than two seconds until the file is there.
+        let took = since.elapsed();
+        assert!(results >= 1 || took > Duration::from_secs(2), "nobody was told in {took:?}");
         let result = soon_merged(&server, &parts);
         assert_eq!(result["size"], 40_000);
         let file = server.data().join("files").join(result["filename"].as_str().unwrap());

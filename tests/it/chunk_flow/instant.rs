@@ -1,6 +1,11 @@
 //! `POST /upload/instant`: a file that is here already is not sent again.
 
-use std::{fs, path::PathBuf, thread, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -93,6 +98,16 @@ fn count(server: &Server, name: &str) -> u64 {
     let text = String::from_utf8(server.ask(&Request::new("GET", "/metrics")).body).unwrap();
     let sample = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     sample.map_or(0, |value| value.parse().unwrap())
+}
+
+/// Sooner or later it is so.
+#[track_caller]
+fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not yet: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn notes(server: &Server) -> Vec<PathBuf> {
@@ -443,13 +458,7 @@ fn who_does_not_want_to_wait_is_told_where_to_look() {
     if answer.status == 202 {
         assert_eq!(answer.needs("Preference-Applied"), "respond-async");
     }
-    for _ in 0..500 {
-        if second.status(&server)["state"] == "merged" {
-            return;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    panic!("it is not merged: {}", second.status(&server));
+    soon("it is merged", || second.status(&server)["state"] == "merged");
 }
 
 // spec: CHUNK-96
@@ -481,29 +490,23 @@ fn what_was_finished_before_is_found() {
     fs::write(&options, "instant = false\n").unwrap();
     let config = format!("--config={}", options.display());
     // So old that a sweep looks at it soon after the start.
-    let mut server = Server::with(&[&config, "--expire-after=300ms", "--reap-every=100ms"]);
+    let mut server = Server::with(&[&config, "--expire-after=1500ms", "--reap-every=100ms"]);
     finish(&server, &first());
-    thread::sleep(Duration::from_millis(400));
+    thread::sleep(Duration::from_millis(1600));
     fs::write(&options, "instant = true\n").unwrap();
     server.restart();
-    for n in 0..400 {
-        if !offer(&server, &file(&format!("{n:08}"), "x.bin")).is_null() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    panic!("there is no offer");
+    let mut names = (0..).map(|n| format!("{n:08}"));
+    soon("there is an offer", || !offer(&server, &file(&names.next().unwrap(), "x.bin")).is_null());
 }
 
 /// How it stands once a merge that was cut off has been done again.
 fn settled(server: &Server, parts: &Parts) -> Value {
-    loop {
-        let status = parts.status(server);
-        if status["state"] != "merging" {
-            return status;
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
+    let mut status = parts.status(server);
+    soon("it is not merged any more", || {
+        status = parts.status(server);
+        status["state"] != "merging"
+    });
+    status
 }
 
 // spec: CHUNK-94, STORE-1
@@ -548,7 +551,8 @@ fn a_full_disk_leaves_the_upload_as_it_was() {
     server.ask(&prove(&offer_made, &second)).refused(507);
     server.make_room();
     assert_eq!(second.uploaded(&server), Vec::<u64>::new());
-    assert_eq!(crate::disk::files_below(&server.data().join("tmp")), Vec::<PathBuf>::new());
+    let tmp = server.data().join("tmp");
+    soon("nothing is staged", || crate::disk::files_below(&tmp).is_empty());
     let merged = server.ask(&prove(&offer(&server, &second), &second)).expect(201).json();
     assert_eq!(fetch(&server, &merged), second.bytes);
 }
@@ -569,12 +573,6 @@ fn it_keeps_to_other_options() {
 fn what_expired_is_not_offered() {
     let server = Server::with(&["--instant", "--keep-finished=300ms", "--reap-every=50ms"]);
     finish(&server, &first());
-    for n in 0..400 {
-        if notes(&server).is_empty() {
-            assert_eq!(offer(&server, &file(&format!("{n:08}"), "x.bin")), Value::Null);
-            return;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    panic!("it is still noted");
+    soon("nothing is noted", || notes(&server).is_empty());
+    assert_eq!(offer(&server, &second()), Value::Null);
 }

@@ -1,12 +1,12 @@
 //! `/healthz` and `/metrics`.
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::collections::BTreeMap;
 
 use crate::{
     chunks::Parts,
     client::Request,
-    server::Server,
-    tus::{self, Upload},
+    server::{Server, until},
+    tus::{self, Upload, append},
 };
 
 /// Every sample by its name and labels; the text must be well-formed.
@@ -31,13 +31,10 @@ fn sample(server: &Server, name: &str) -> f64 {
 
 #[track_caller]
 fn soon(server: &Server, name: &str, value: f64) {
-    for _ in 0..400 {
-        if samples(server).get(name) == Some(&value) {
-            return;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    panic!("{name} is not {value}: {:#?}", samples(server));
+    until(
+        || samples(server).get(name) == Some(&value),
+        || format!("{name} is not {value}: {:#?}", samples(server)),
+    );
 }
 
 #[track_caller]
@@ -129,9 +126,12 @@ fn health_and_metrics_are_told_under_load() {
 // spec: CHUNK-36: uploads that expire, and requests that nobody answers.
 #[test]
 fn what_ends_early_is_counted() {
-    let server = Server::with(&["--expire-after=50ms", "--reap-every=100ms"]);
+    let server = Server::with(&["--expire-after=2s", "--reap-every=100ms"]);
     let upload = Upload::new(&server, 12);
-    upload.stall(0, 12, b"hello ").reset();
+    let mut stalled = server.begin(&append(&upload.url, 0).announcing(12));
+    // A reset takes along what nobody has read.
+    upload.takes(&mut stalled, b"hello ", 12);
+    stalled.reset();
     soon(&server, &requests("tus", "PATCH", "none"), 1.0);
     soon(&server, "piton_uploads_total{event=\"expired\"}", 1.0);
 }

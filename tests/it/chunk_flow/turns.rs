@@ -19,17 +19,34 @@ fn small(hash: u32) -> Parts {
     Parts::new(&format!("{hash:08x}"), "a.bin", 6, "hello world!")
 }
 
-/// Begins a chunk and leaves it unfinished.
+/// Begins a chunk and leaves it unfinished. It has its turn: nobody is told to send before that.
+#[track_caller]
 fn stalled(server: &Server, parts: &Parts, with: &[(&str, &str)]) -> Conn {
-    let mut request = parts.put(0);
+    let mut request = parts.put(0).header("Expect", "100-continue");
     for (name, value) in with {
         request = request.header(name, value);
     }
-    request.body = b"hel".to_vec();
-    let conn = server.begin(&request);
-    // On its way before anybody else comes.
-    thread::sleep(Duration::from_millis(50));
+    request.body.clear();
+    let mut conn = server.begin(&request);
+    assert_eq!(conn.head().unwrap().0, 100);
+    conn.raw(b"hel");
     conn
+}
+
+/// So many wait for their turn, sooner or later.
+#[track_caller]
+fn come_to_wait(server: &Server, count: usize) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let sample = format!("piton_queue_length {count}\n");
+    loop {
+        let page = server.ask(&Request::new("GET", "/metrics")).expect(200).body;
+        let page = String::from_utf8(page).unwrap();
+        if page.contains(&sample) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "not {count} wait: {page}");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn finish(mut conn: Conn) {
@@ -46,6 +63,7 @@ fn a_third_chunk_waits_for_its_turn() {
     let second = stalled(&server, &small(2), &[]);
     let mut third = server.begin(&small(3).put(0));
     let mut fourth = server.begin(&form(&small(4).fields(0), b"hello ", &[]));
+    come_to_wait(&server, 2);
     assert!(third.silent_for(MOMENT) && fourth.silent_for(Duration::from_millis(10)));
     finish(second);
     third.answer("POST").expect(201);
@@ -100,6 +118,7 @@ fn who_waits_is_not_told_to_send() {
     let mut asking = small(2).put(0).header("Expect", "100-continue");
     let body = std::mem::take(&mut asking.body);
     let mut waiting = server.begin(&asking);
+    come_to_wait(&server, 1);
     assert!(waiting.silent_for(MOMENT));
     finish(running);
     assert_eq!(waiting.head().unwrap().0, 100);
@@ -115,6 +134,7 @@ fn a_turn_ends_with_its_request() {
     server.ask(&small(2).put(0)).expect(201);
     let _running = stalled(&server, &small(1), &[]);
     let mut waiting = server.begin(&small(3).put(0));
+    come_to_wait(&server, 1);
     assert!(waiting.silent_for(MOMENT));
     server.sigterm();
     waiting.answer("POST").refused_as(503, "shutting-down");
@@ -140,7 +160,7 @@ fn two_hundred_at_once_are_served_in_order() {
     let mut times: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
     times.sort();
     let (median, slowest) = (times[100], times[199]);
-    assert!(slowest <= median * 4 + Duration::from_millis(500), "{median:?} {slowest:?}");
+    assert!(slowest <= median * 4 + Duration::from_secs(5), "{median:?} {slowest:?}");
 }
 
 // spec: CHUNK-35: over HTTP/2 unread bodies would fill the window that the others need.

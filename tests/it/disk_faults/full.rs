@@ -1,13 +1,13 @@
 //! File systems that run full for real.
 
 use std::{
-    net::TcpListener,
+    fs,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use super::{KIB, MIB, content, finish, leaves_nothing, nothing_panicked, staged};
+use super::{KIB, MIB, content, finish, leaves_nothing, nothing_is_staged, nothing_panicked};
 use crate::{
     chunks::Parts,
     client::{Answer, Conn, Request},
@@ -94,7 +94,7 @@ fn chunks_that_come_together_while_the_disk_runs_full_are_there_or_refused() {
             running.into_iter().map(|put| put.join().unwrap()).map(there_or_refused).collect()
         });
         assert!(statuses.contains(&507), "{statuses:?}");
-        assert_eq!(staged(server).len(), 0);
+        nothing_is_staged(server);
         mount.fill(0);
         if statuses.contains(&201) {
             let uploaded = parts.uploaded(server);
@@ -344,33 +344,47 @@ fn a_server_starts_on_a_full_disk_and_finds_what_it_told() {
 /// A server whose standard error, and with `stdout` its standard output, is a full disk.
 struct Mute {
     child: Child,
-    port: u16,
     _folder: tempfile::TempDir,
 }
 
 impl Mute {
     fn start(redirected: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new("/bin/sh")
             .args(["-c", &format!("exec \"$0\" \"$@\" {redirected}")])
             .arg(env!("CARGO_BIN_EXE_piton"))
-            .args(["--log-level=trace", &format!("--listen=127.0.0.1:{port}"), "--data-dir"])
+            .args(["--log-level=trace", "--listen=127.0.0.1:0", "--data-dir"])
             .arg(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Self { child, port, _folder: folder }
+        Self { child, _folder: folder }
+    }
+
+    /// Nobody can read its first line.
+    fn port(&self) -> Option<u16> {
+        /// Of a socket that listens.
+        const LISTENS: &str = "0A";
+        let folder = format!("/proc/{}", self.child.id());
+        let links = fs::read_dir(format!("{folder}/fd")).ok()?;
+        let links = links.filter_map(|link| fs::read_link(link.ok()?.path()).ok());
+        let held: Vec<_> = links.map(|link| link.to_string_lossy().into_owned()).collect();
+        let table = fs::read_to_string(format!("{folder}/net/tcp")).ok()?;
+        table.lines().skip(1).find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let mine = held.contains(&format!("socket:[{}]", fields.get(9)?));
+            let (_, port) = fields[1].split_once(':').filter(|_| mine && fields[3] == LISTENS)?;
+            u16::from_str_radix(port, 16).ok()
+        })
     }
 
     fn ask(&mut self, request: &Request) -> Answer {
         let deadline = Instant::now() + Duration::from_secs(15);
         loop {
-            let address = ([127, 0, 0, 1], self.port).into();
-            if let Ok(mut connection) = Conn::try_open(address) {
-                return connection.ask(request);
+            if let Some(port) = self.port() {
+                return Conn::open(([127, 0, 0, 1], port).into()).ask(request);
             }
             assert!(Instant::now() < deadline, "it does not listen: {:?}", self.child.try_wait());
             thread::sleep(Duration::from_millis(20));

@@ -8,10 +8,15 @@ use std::{
 use super::nothing_panicked;
 use crate::{client::Request, server::Server, strace::Strace, tus::Upload};
 
-/// How long each call hangs, unless strace lets go before.
-const HANGS: Duration = Duration::from_secs(2);
-/// How long anybody may wait who asks for nothing that lies on the disk.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long each call hangs, unless strace lets go before, as it does here.
+const HANGS: Duration = Duration::from_secs(20);
+/// How long anybody may wait who asks for nothing that lies on the disk. Generous, and far less
+/// than that.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// How long one call hangs before there are many.
+const ALONE: Duration = Duration::from_millis(500);
+/// How long many of them hang.
+const TOGETHER: Duration = Duration::from_secs(1);
 
 /// Looks, as often as it can for a while, at what needs no disk.
 #[track_caller]
@@ -44,7 +49,7 @@ fn while_the_disk_hangs_everything_else_is_answered() {
     thread::scope(|scope| {
         let (first, others) = uploads.split_first().unwrap();
         let alone = scope.spawn(|| first.head());
-        healthy_for(&server, HANGS / 4);
+        healthy_for(&server, ALONE);
         let looking: Vec<_> = others
             .iter()
             .enumerate()
@@ -55,7 +60,7 @@ fn while_the_disk_hangs_everything_else_is_answered() {
                 })
             })
             .collect();
-        healthy_for(&server, HANGS / 2);
+        healthy_for(&server, TOGETHER);
         assert!(!alone.is_finished(), "nothing hung");
         drop(strace);
         for hung in looking {

@@ -16,6 +16,7 @@ use crate::{
     chunks::Parts,
     client::{Answer, Request},
     disk,
+    overload::logged,
     server::{CHUNK, Server},
     tus::{Upload, create},
 };
@@ -469,7 +470,7 @@ fn without_its_secret_a_server_finds_uploads_by_id_and_takes_others_anew() {
     let bytes = fs::read(&secret).unwrap();
     fs::remove_file(&secret).unwrap();
     server.start_again();
-    assert!(server.log().contains("secret"), "nobody is told: {}", server.log());
+    logged(&server, "secret");
     let upload = Upload { server: &server, url: half };
     upload.patch(5, " world").expect(204);
     upload.is_file(b"hello world");
