@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     chunks::Parts,
-    client::Conn,
+    client::{Conn, Request},
     random::Random,
     server::{CHUNK, Server},
     tus::{Upload, append, create, request},
@@ -115,13 +115,19 @@ fn a_patch_that_goes_on_loses_nothing() {
 #[test]
 fn a_second_signal_is_obeyed_at_once() {
     let mut server = Server::with(&["--shutdown-timeout=60s"]);
+    // A download that its client takes for a minute is waited for.
+    let file = Upload::new(&server, 64 << 20);
+    file.patch(0, vec![7; 64 << 20]).expect(204);
+    let mut reader = server.begin(&Request::new("GET", &file.url));
+    while reader.silent_for(Duration::from_millis(1)) {}
     let upload = Upload::new(&server, 1000);
-    // Slow enough to be waited for, alive enough not to be cut.
     let mut running = server.begin(&append(&upload.url, 0).announcing(1000));
     upload.takes(&mut running, &[7; 400], 1000);
     server.sigterm();
     upload.has_stored(400);
+    thread::sleep(Duration::from_millis(300));
     let url = upload.url;
+    assert!(server.is_running());
     server.sigterm();
     server.exits_within(AT_ONCE);
     server.start_again();

@@ -314,9 +314,9 @@ fn finish(judge: &Judge, server: &Server) {
     let lock = locked(&behind.as_upload(server));
     judge.ask(server, &merge(&behind.merge_body()).header("Prefer", "respond-async"), 202);
     lock.unlock().unwrap();
-    let expiring = Server::with(&["--expire-after=50ms"]);
+    let expiring = Server::with(&["--expire-after=1500ms"]);
     parts.send_all(&expiring);
-    thread::sleep(Duration::from_millis(1200));
+    thread::sleep(Duration::from_millis(2500));
     judge.ask(&expiring, &merge(&body), 410);
     let auto = Server::with(&["--auto-merge"]);
     parts.send(&auto, 0);

@@ -267,6 +267,11 @@ impl Server {
         }
     }
 
+    /// Has the process not ended yet?
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Stops it with SIGTERM and starts it again.
     #[track_caller]
     pub fn restart(&mut self) {

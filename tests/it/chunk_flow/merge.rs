@@ -252,9 +252,9 @@ fn the_upload_must_be_known_and_meant() {
 // spec: CHUNK-21
 #[test]
 fn what_expired_cannot_be_merged() {
-    let server = Server::with(&["--expire-after=100ms", "--reap-every=1h"]);
+    let server = Server::with(&["--expire-after=1500ms", "--reap-every=1h"]);
     let parts = complete(&server);
-    thread::sleep(Duration::from_millis(250));
+    thread::sleep(Duration::from_millis(2200));
     parts.merge(&server).refused(410);
     assert!(server.finished().is_empty());
 }

@@ -42,10 +42,10 @@ fn of_what_is_not_there_nothing_is_stored() {
 // spec: CHUNK-19
 #[test]
 fn of_what_expired_nothing_is_stored() {
-    let server = Server::with(&["--expire-after=100ms", "--reap-every=1h"]);
+    let server = Server::with(&["--expire-after=1500ms", "--reap-every=1h"]);
     let parts = Parts::hello();
     parts.send(&server, 0);
-    thread::sleep(Duration::from_millis(250));
+    thread::sleep(Duration::from_millis(2200));
     is_none(&parts.status(&server));
 }
 
