@@ -191,8 +191,8 @@ pub struct Options {
 
     /// Digest taken of every chunk: sha256 or none
     ///
-    /// Without digests, receiving over tus costs about a third of the CPU, and nothing notices a
-    /// chunk that changed on disk.
+    /// Without digests, receiving over tus costs a third to two thirds of the CPU, and nothing
+    /// notices a chunk that changed on disk.
     #[arg(long, value_name = "DIGEST", default_value = "sha256", help_heading = STORAGE)]
     pub(super) chunk_digest: Setting,
 
@@ -401,7 +401,7 @@ const AFTER_LONG: &str = r#"Where a value comes from:
 Values:
   Sizes are bytes, or a number with a unit: 8MiB = 8388608, 8MB = 8000000, 512k = 512000.
   Times need a unit: 30s, 24h, 1h30m, 7d.
-  `none` switches a limit off.
+  `none` switches off what has it as default, --max-uploads, --max-uploads-per-ip and --min-rate.
   A file may write a list as an array: allow-origin = ["https://a.example", "https://b.example"].
 
 Exit codes:

@@ -76,8 +76,7 @@ fn differing(record: &Record, list: &[Sha256Digest]) -> Result<Vec<ChunkIndex>, 
 }
 
 /// Checks, absorbs what is left, and makes the file visible. The order is the promise: bytes
-/// durable → intent durable → rename → folder durable → fact → answer → leftovers removed. The fact
-/// is durable, too, where no digests could tell after a power loss whose file has the name.
+/// durable → intent durable → rename → folder durable → fact durable → answer → leftovers removed.
 pub(super) fn publish(
     held: &mut Held,
     demand: &MergeDemand,
