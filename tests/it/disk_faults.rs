@@ -9,13 +9,7 @@ mod tampered;
 mod traced;
 mod write_back;
 
-use std::{
-    path::PathBuf,
-    thread,
-    time::{Duration, Instant},
-};
-
-use crate::{disk, random::Random, server::Server, tus::Upload};
+use crate::{random::Random, server::Server, tus::Upload};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -39,21 +33,7 @@ fn finish(upload: &Upload<'_>, bytes: &[u8]) {
 #[track_caller]
 fn leaves_nothing(server: &Server) {
     server.uploads_vanish();
-    nothing_is_staged(server);
-}
-
-/// Soon, that is: what nobody wants any more is removed behind the answer.
-#[track_caller]
-fn nothing_is_staged(server: &Server) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let staged: Vec<PathBuf> = disk::files_below(&server.data().join("tmp"));
-        if staged.is_empty() {
-            return;
-        }
-        assert!(Instant::now() < deadline, "still there: {staged:?}");
-        thread::sleep(Duration::from_millis(5));
-    }
+    server.nothing_is_staged();
 }
 
 /// Whatever happened, it happened in order.

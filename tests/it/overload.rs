@@ -15,7 +15,7 @@ use crate::{
     chunks::Parts,
     client::{Answer, Conn, Request},
     h2::H2,
-    server::Server,
+    server::{Server, until},
     tus::{FILES, Upload, append, create, create_with, patch, request},
 };
 
@@ -52,32 +52,20 @@ fn refused(server: &Server, surplus: &str) -> u64 {
 /// The log once it has this word in it: a thread of ours reads it, and may be late.
 #[track_caller]
 pub fn logged(server: &Server, word: &str) -> String {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let log = server.log();
-        if log.contains(word) {
-            return log;
-        }
-        assert!(Instant::now() < deadline, "nothing of {word:?} in the log: {log}");
-        thread::sleep(Duration::from_millis(5));
-    }
+    until(|| server.log().contains(word), || format!("no {word:?} in {}", server.log()));
+    server.log()
 }
 
 /// A PATCH of which 5 of 11 bytes are sent and have been read. It has its place: nobody is told to
 /// send before that.
 #[track_caller]
 fn has_place(upload: &Upload) -> Conn {
-    let name = "piton_received_bytes_total";
-    let before = counted(upload.server, name);
+    let before = upload.server.received();
     let asking = append(&upload.url, 0).announcing(11).header("Expect", "100-continue");
     let mut connection = upload.server.begin(&asking);
     assert_eq!(connection.head().unwrap().0, 100);
     connection.raw("hello");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while counted(upload.server, name) < before + 5 {
-        assert!(Instant::now() < deadline, "nobody reads it");
-        thread::sleep(Duration::from_millis(2));
-    }
+    upload.server.has_received(before + 5);
     connection
 }
 

@@ -183,6 +183,13 @@ impl Server {
         stored.enumerate().take_while(|(at, index)| **index == *at).count()
     }
 
+    /// Soon nothing is staged: what nobody wants any more is removed behind the answer.
+    #[track_caller]
+    pub fn nothing_is_staged(&self) {
+        let staged = || disk::files_below(&self.data().join("tmp"));
+        until(|| staged().is_empty(), || format!("still there: {:?}", staged()));
+    }
+
     /// How many bytes of bodies it has read.
     #[track_caller]
     pub fn received(&self) -> u64 {

@@ -65,8 +65,6 @@ fn a_merge_runs_on_behind_its_answer() {
         assert_eq!((&status["state"], &status["result"]), (&json!("merging"), &Value::Null));
     }
     ledger.unlock().unwrap();
-    // The one that runs may have lost its patience.
-    merge_async(&server, &parts.merge_body(), "respond-async").expect_one(&[200, 201, 202]);
     let result = soon_merged(&server, &parts);
     let again = merge_async(&server, &parts.merge_body(), "respond-async").expect(200);
     assert_eq!(again.json(), result);
@@ -121,14 +119,11 @@ fn chunks_that_come_at_once_make_one_file() {
             4096,
             Random::seeded(round).bytes(40_000),
         );
-        let since = Instant::now();
         let requests = (0..parts.total).map(|index| server.begin(&parts.put(index)));
         let mut connections: Vec<_> = requests.collect();
         let answers = connections.iter_mut().map(|conn| conn.answer("POST").expect(201).json());
         let results = answers.filter(|answer| answer.get("result").is_some()).count();
-        // Nobody waits for longer than two seconds until the file is there.
-        let took = since.elapsed();
-        assert!(results >= 1 || took > Duration::from_secs(2), "nobody was told in {took:?}");
+        assert!(results >= 1, "nobody was told");
         let result = soon_merged(&server, &parts);
         assert_eq!(result["size"], 40_000);
         let file = server.data().join("files").join(result["filename"].as_str().unwrap());

@@ -6,9 +6,9 @@ use crate::{
     chunks::{Parts, field, file_part, form, form_of, query},
     client::{Answer, Request},
     digest::sha256_hex,
-    disk::{files_below, snapshot},
+    disk::snapshot,
     random::Random,
-    server::{Server, until},
+    server::Server,
 };
 
 /// `hello `
@@ -28,14 +28,8 @@ fn refuses(server: &Server, parts: &Parts, request: &Request, status: u16) -> An
     let before = (server.settled_uploads(), parts.status(server));
     let answer = server.ask(request).refused(status);
     assert_eq!((server.settled_uploads(), parts.status(server)), before, "{answer:?} left a trace");
-    tmp_is_empty(server);
+    server.nothing_is_staged();
     answer
-}
-
-#[track_caller]
-fn tmp_is_empty(server: &Server) {
-    let tmp = server.data().join("tmp");
-    until(|| files_below(&tmp).is_empty(), || format!("left in tmp/: {:?}", files_below(&tmp)));
 }
 
 // rows: CHUNK-PUT-01
@@ -50,7 +44,7 @@ fn a_raw_chunk_is_stored_as_it_is() {
         is_the_first_answer(&server.ask(&request).expect(201));
         let upload = parts.as_upload(&server);
         assert_eq!(fs::read(upload.folder().join("0.part")).unwrap(), b"hello ");
-        tmp_is_empty(&server);
+        server.nothing_is_staged();
     }
 }
 
@@ -67,7 +61,7 @@ fn a_form_brings_the_same_wherever_its_fields_stand() {
         assert_eq!(stored.len(), 1);
         let (size, digest) = stored.values().next().unwrap();
         assert_eq!((*size, digest.as_str()), (6, HELLO));
-        tmp_is_empty(&server);
+        server.nothing_is_staged();
     }
 }
 
@@ -94,7 +88,7 @@ fn the_same_chunk_again_is_known() {
     is_the_first_answer(&server.ask(&parts.put(0)).expect(200));
     is_the_first_answer(&server.ask(&parts.put_form(0)).expect(200));
     assert_eq!(server.uploads(), before);
-    tmp_is_empty(&server);
+    server.nothing_is_staged();
 }
 
 // rows: CHUNK-PUT-04
@@ -216,7 +210,7 @@ fn a_chunk_that_does_not_come_whole_leaves_nothing() {
             let _ = stalled.closes_within(Duration::from_secs(20));
         }
     }
-    tmp_is_empty(&server);
+    server.nothing_is_staged();
     assert_eq!((server.uploads(), parts.status(&server)), before);
 }
 
@@ -499,7 +493,7 @@ fn a_merged_file_takes_what_it_has_and_nothing_else() {
     server.ask(&parts.put_bytes(0, b"hullo ")).refused(409);
     assert_eq!(server.the_file(), b"hello world!");
     assert!(server.uploads().is_empty());
-    tmp_is_empty(&server);
+    server.nothing_is_staged();
     server.ask(&parts.delete()).expect(204);
     assert_eq!(server.ask(&parts.put(0)).expect(201).json()["received"], 1);
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{KIB, MIB, content, finish, leaves_nothing, nothing_is_staged, nothing_panicked};
+use super::{KIB, MIB, content, finish, leaves_nothing, nothing_panicked};
 use crate::{
     chunks::Parts,
     client::{Answer, Conn, Request},
@@ -94,7 +94,7 @@ fn chunks_that_come_together_while_the_disk_runs_full_are_there_or_refused() {
             running.into_iter().map(|put| put.join().unwrap()).map(there_or_refused).collect()
         });
         assert!(statuses.contains(&507), "{statuses:?}");
-        nothing_is_staged(server);
+        server.nothing_is_staged();
         mount.fill(0);
         if statuses.contains(&201) {
             let uploaded = parts.uploaded(server);
