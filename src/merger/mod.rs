@@ -185,7 +185,18 @@ impl Merger {
     ) -> Result<MergeOutcome, MergeError> {
         let join_wait = self.options.join_wait;
         let Some(turn) = self.turn(id, join_wait).await else { return Ok(MergeOutcome::Running) };
-        joined(self.merge_behind(id, demand, turn).await)
+        joined(self.merge_behind(id, (demand, Manner::Asking), turn).await)
+    }
+
+    /// The same for nobody's request: whoever holds the upload is not asked to leave, and it is
+    /// busy where that takes long.
+    pub(super) async fn merge_unasked(
+        self: &Arc<Self>,
+        id: &UploadId,
+    ) -> Result<MergeOutcome, MergeError> {
+        let join_wait = self.options.join_wait;
+        let Some(turn) = self.turn(id, join_wait).await else { return Ok(MergeOutcome::Running) };
+        joined(self.merge_behind(id, (MergeDemand::default(), Manner::Patient), turn).await)
     }
 
     /// The same for a request that waits no longer than `wait`: what is wrong with its demand, it
@@ -207,7 +218,7 @@ impl Merger {
         let join_wait = wait.min(self.options.join_wait);
         let Some(turn) = self.turn(id, join_wait).await else { return Ok(MergeOutcome::Running) };
         let left = wait.saturating_sub(waiting.elapsed());
-        match time::timeout(left, self.merge_behind(id, demand, turn)).await {
+        match time::timeout(left, self.merge_behind(id, (demand, Manner::Asking), turn)).await {
             Ok(merged) => joined(merged),
             Err(_) => Ok(MergeOutcome::Running),
         }
@@ -217,13 +228,13 @@ impl Merger {
     fn merge_behind(
         self: &Arc<Self>,
         id: &UploadId,
-        demand: MergeDemand,
+        (demand, manner): (MergeDemand, Manner),
         turn: Running,
     ) -> JoinHandle<Result<MergeOutcome, MergeError>> {
         let (this, id) = (self.clone(), id.clone());
         self.tasks.spawn(async move {
             let time = Stopwatch::start();
-            let outcome = this.merge_in_turns(&id, demand).await;
+            let outcome = this.merge_in_turns(&id, demand, manner).await;
             let end = if outcome.is_ok() { MergeEnd::Merged } else { MergeEnd::Refused };
             this.holds.meter().merge(end, time.elapsed());
             drop(turn);
@@ -275,10 +286,11 @@ impl Merger {
         self: &Arc<Self>,
         id: &UploadId,
         demand: MergeDemand,
+        manner: Manner,
     ) -> Result<MergeOutcome, MergeError> {
         let demand = Arc::new(demand);
         loop {
-            let mut held = self.holds.take(id, Manner::Asking).await?;
+            let mut held = self.holds.take(id, manner).await?;
             let (this, demand) = (self.clone(), demand.clone());
             let turn = move || this.merge_while_unwanted(&mut held, &demand);
             if let Some(outcome) = blocking::run(turn).await? {

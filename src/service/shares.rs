@@ -102,8 +102,9 @@ impl Shares {
         Some(standing.seat(self, whose))
     }
 
-    /// Asks somebody for its place whose address has more than its share, if that of the newcomer
-    /// has less. Was there one? The place comes to whoever waits and has the least.
+    /// Asks somebody for its place whose address has more than its share, and no other more, if
+    /// that of the newcomer has less. Was there one? The place comes to whoever waits and has the
+    /// least.
     pub(crate) fn make_room(&self, newcomer: Whose) -> bool {
         let mut standing = self.lock();
         let own = standing.crowds.get(&newcomer).map_or(0, |crowd| crowd.present);
@@ -112,12 +113,9 @@ impl Shares {
         if own >= share {
             return false;
         }
-        let known = standing.crowds.iter_mut().filter(|(whose, _)| whose.is_some());
-        let most = known.map(|(_, crowd)| crowd).max_by_key(|crowd| crowd.held.len());
-        let Some(most) = most.filter(|crowd| crowd.held.len() > share) else { return false };
-        let slowest = most.held.iter().min_by_key(|(_, pulse)| pulse.rate());
-        let slowest = slowest.map(|(number, _)| *number);
-        let asked = slowest.and_then(|number| most.held.remove(&number));
+        let Some((whose, slowest)) = standing.slowest_of_the_largest(share) else { return false };
+        let crowd = standing.crowds.get_mut(&whose);
+        let asked = crowd.and_then(|crowd| crowd.held.remove(&slowest));
         asked.inspect(|pulse| pulse.0.leave.cancel()).is_some()
     }
 
@@ -192,6 +190,18 @@ impl Standing {
             crowd.held.insert(number, pulse.clone());
         }
         Share { shares: shares.clone(), whose, number, pulse }
+    }
+
+    /// The slowest place of the address that has the most, if that is more than `share`; of all
+    /// that have as many, so that it is no matter of chance.
+    fn slowest_of_the_largest(&self, share: usize) -> Option<(Whose, u64)> {
+        let known = || self.crowds.iter().filter(|(whose, _)| whose.is_some());
+        let most = known().map(|(_, crowd)| crowd.held.len()).max().filter(|most| *most > share)?;
+        known()
+            .filter(|(_, crowd)| crowd.held.len() == most)
+            .flat_map(|(whose, crowd)| crowd.held.iter().map(|held| (*whose, held)))
+            .min_by_key(|(_, (number, pulse))| (pulse.rate(), **number))
+            .map(|(whose, (number, _))| (whose, *number))
     }
 
     /// Who waits and has the least, and of those the first.
@@ -303,6 +313,21 @@ mod tests {
         assert!(![&own, &second, &greedy[0], &greedy[1]].into_iter().any(is_asked));
         drop((own, second, greedy));
         assert!(places.lock().crowds.is_empty() && places.lock().taken == 0);
+    }
+
+    // As many addresses as make chance improbable: they are kept in no order.
+    #[test]
+    fn where_several_have_as_many_the_slowest_of_all_gives_way() {
+        let places = Shares::new(16);
+        let address = |last| Some(IpAddr::V4(Ipv4Addr::new(198, 51, 100, last)));
+        let greedy: Vec<Share> =
+            (0..16).map(|place| places.try_take(address(place / 4)).unwrap()).collect();
+        for (place, share) in greedy.iter().enumerate() {
+            share.pulse.moved(if place == 9 { 0 } else { 1 << 50 });
+        }
+        assert!(places.make_room(ONE));
+        let asked: Vec<usize> = (0..16).filter(|place| is_asked(&greedy[*place])).collect();
+        assert_eq!(asked, [9]);
     }
 
     #[tokio::test]

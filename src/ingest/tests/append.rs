@@ -12,6 +12,17 @@ use crate::{
     upload::{Length, Phase, UploadId},
 };
 
+fn new(length: u64) -> NewUpload {
+    NewUpload {
+        length: Some(Length::new(length).unwrap()),
+        metadata: String::new(),
+        filename: None,
+        media_type: None,
+        concatenation: None,
+        owner: String::new(),
+    }
+}
+
 /// Sends `bytes` in requests of `step` bytes, and checks each answer and what others see.
 async fn upload(bench: &mut Bench, bytes: &[u8], step: usize, restarts: bool) {
     let id = bench.create(Some(len(bytes))).await;
@@ -163,15 +174,7 @@ async fn creation_takes_bytes_along() {
     let bench = Bench::memory();
     let bytes = content(9, 8);
     for sent in [3, 4, 9] {
-        let new = NewUpload {
-            length: Some(Length::new(9).unwrap()),
-            metadata: String::new(),
-            filename: None,
-            media_type: None,
-            concatenation: None,
-            owner: String::new(),
-        };
-        let created = bench.create_with(new, Script::of(&bytes[..sent])).await.unwrap();
+        let created = bench.create_with(new(9), Script::of(&bytes[..sent])).await.unwrap();
         assert_eq!(created.appended.offset.get(), len(&bytes[..sent]));
         bench.push(&created.id, len(&bytes[..sent]), &bytes[sent..]).await.unwrap();
         assert_eq!(bench.download(&created.id).await, bytes);
@@ -192,6 +195,27 @@ async fn a_finished_upload_takes_nothing_and_says_so() {
         bench.reopen().await;
     }
     assert_eq!(bench.download(&id).await, bytes);
+}
+
+/// Found in a suite under load: what a start resumes took a new upload from its client, which was
+/// told 423.
+#[tokio::test]
+async fn a_start_asks_no_client_to_leave_an_upload_that_it_finds_unfinished() {
+    let bench = Bench::memory_with(|setup| setup.patience = Duration::from_millis(50));
+    let script = Script::of(b"").unannounced().then(Frame::Stall, 0);
+    let (house, stalls) = (bench.house.clone(), script.stalled());
+    let creation = tokio::spawn(async move { house.create_with(new(0), script).await });
+    time::timeout(Duration::from_secs(20), stalls.notified()).await.unwrap();
+    let id = bench.storage().uploads().unwrap().remove(0).id;
+    bench.merger.resume(&id).await.unwrap();
+    assert_eq!(bench.status(&id).await.record.phase(), Phase::Received);
+    assert!(!creation.is_finished());
+    // A client may ask it.
+    assert_eq!(bench.head(&id).await, 0);
+    let created = creation.await.unwrap().unwrap();
+    assert_eq!((created.id, created.appended.end), (id.clone(), End::TakenOver));
+    bench.merger.resume(&id).await.unwrap();
+    assert_eq!(bench.download(&id).await, b"");
 }
 
 /// An append that goes on, of a client that has sent all that it ever will.
