@@ -14,7 +14,7 @@ use crate::{
     digest::sha256_hex,
     random::Random,
     rounds::Rounds,
-    server::{CHUNK, Server},
+    server::{CHUNK, Server, until},
     strace::Strace,
     tus::{Upload, append, create, create_with, patch, request},
 };
@@ -164,7 +164,7 @@ fn killed_right_behind_the_rename_of_a_small_file() {
     for round in 0..2 {
         let bytes = vec![b'0' + round; 1000];
         let url = Upload::new(&server, 1000).url;
-        let strace = Strace::attach(&server, &["renameat2:delay_exit=2000000".to_owned()], &[]);
+        let strace = Strace::attach(&server, &["renameat2:delay_exit=15000000".to_owned()], &[]);
         let mut connection = server.begin(&patch(&url, 0, bytes.clone()));
         let deadline = Instant::now() + Duration::from_secs(10);
         while server.finished().is_empty() {
@@ -286,7 +286,18 @@ fn killed_within_a_merge() {
         server.kill_9();
         let answered = connection.try_answer("POST").ok();
         server.start_again();
-        let again = parts.merge(&server).expect_one(&[200, 201]).json();
+        // One that is made up for since the start may be waited for in vain for a while.
+        let mut again = parts.merge(&server);
+        until(
+            || {
+                again.status != 202 || {
+                    again = parts.merge(&server);
+                    false
+                }
+            },
+            || format!("round {round}: it is not merged"),
+        );
+        let again = again.expect_one(&[200, 201]).json();
         if let Some(first) = answered {
             assert_eq!(first.json()["filename"], again["filename"], "round {round}");
         }
@@ -337,12 +348,7 @@ fn a_finish_that_broke_off_is_made_up_for_by_the_next_start() {
     server.kill_9();
     fs::rename(&away, &files).unwrap();
     server.start_again();
-    for _ in 0..500 {
-        if !server.finished().is_empty() {
-            break;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
+    until(|| !server.finished().is_empty(), || "it is not made up for".to_owned());
     assert_eq!(server.the_file(), b"hello world");
     Upload { server: &server, url }.is_file(b"hello world");
 }

@@ -131,6 +131,7 @@ fn who_trickles_on_every_connection_makes_room_for_another_address() {
     let upload = Upload::new(&server, 11);
     server.has_open(0);
     let mut trickle = Trickle::begin(&server, 5, 2);
+    server.has_open(5);
     // One that says what it wants and brings nothing is no better.
     let mut last = Conn::open_from(2, server.address());
     last.send(&append(&upload.url, 0).announcing(11));
@@ -140,13 +141,30 @@ fn who_trickles_on_every_connection_makes_room_for_another_address() {
     more.send(&create(11));
     is_overloaded(&mut more, "POST");
     assert_eq!(trickle.go_on(), 5);
+    drop(more);
     let since = Instant::now();
     let finished = Conn::open_from(3, server.address()).ask(&create_with(11, "hello world"));
     finished.expect(201);
+    // Who had to leave has left, and whoever has done its work, too.
+    server.has_open(5);
+    let look = Request::new("GET", "/");
     let mut held: Vec<Conn> = (0..3).map(|_| Conn::open_from(3, server.address())).collect();
-    let url = Conn::open_from(4, server.address()).ask(&create(11)).expect(201);
     for connection in &mut held {
-        connection.ask(&Request::new("GET", "/")).expect(200);
+        // With a place of its own: it may stay.
+        assert_eq!(connection.ask(&look).expect(200).header("Connection"), None);
+    }
+    server.has_open(6);
+    let mut newcomer = Conn::open_from(4, server.address());
+    let newcomer = thread::spawn(move || newcomer.ask(&create(11)).expect(201));
+    // Both addresses have three, and of those the trickle is slower. Who asks is not idle.
+    while !newcomer.is_finished() {
+        for connection in &mut held {
+            connection.ask(&look).expect(200);
+        }
+    }
+    let url = newcomer.join().unwrap();
+    for connection in &mut held {
+        connection.ask(&look).expect(200);
     }
     assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
     assert_eq!(server.ask(&request("HEAD", url.needs("Location"))).expect(200).offset(), 0);
@@ -291,7 +309,9 @@ fn heads(server: &Server) -> u64 {
 #[test]
 fn a_crowd_of_bodies_stays_within_its_memory() {
     const COUNT: u64 = 1000;
-    let server = Server::with(&["--memory-budget=4MiB", "--durability=none"]);
+    // They wait for each other at the end.
+    let options = ["--memory-budget=4MiB", "--durability=none", "--idle-timeout=10m"];
+    let server = Server::with(&options);
     let bytes = vec![7; 512 * 1024];
     let upload = Upload::new(&server, bytes.len() as u64);
     upload.patch(0, &bytes[..]).expect(204);

@@ -228,7 +228,7 @@ fn ten_times_as_many_uploads_as_places_all_succeed_in_the_end() {
 
 /// A process with a disk that takes its time over every write. `None` where it cannot be had.
 fn slow_disk(server: &Server) -> Option<std::process::Child> {
-    let child = Command::new("strace")
+    let mut child = Command::new("strace")
         .args(["-f", "-qq", "-e", "trace=pwrite64,pwritev,write", "-o", "/dev/null"])
         .args(["-e", "inject=pwrite64,pwritev:delay_enter=30000", "-p"])
         .arg(server.pid().to_string())
@@ -244,6 +244,8 @@ fn slow_disk(server: &Server) -> Option<std::process::Child> {
         }
         thread::sleep(Duration::from_millis(20));
     }
+    child.kill().ok()?;
+    child.wait().ok()?;
     None
 }
 

@@ -109,18 +109,16 @@ fn who_was_idle_for_the_longest_time_gives_way_to_a_newcomer() {
 // spec: CORE-80: what was sent before somebody else came is answered, and not closed upon.
 #[test]
 fn who_asks_just_before_its_place_is_given_away_is_answered() {
-    let server = Server::with(&["--max-connections=30"]);
-    let mut idle: Vec<Conn> = (0..30).map(|_| server.connect()).collect();
+    // One connection each: nobody else can be asked to go before it has said anything.
+    let servers: Vec<Server> = (0..15).map(|_| Server::with(&["--max-connections=1"])).collect();
+    let mut idle: Vec<Conn> = servers.iter().map(Server::connect).collect();
     for connection in &mut idle {
         connection.ask(&health()).expect(200);
     }
     thread::sleep(IDLE);
-    let mut newcomers = Vec::new();
-    for connection in &mut idle {
+    for (server, connection) in servers.iter().zip(&mut idle) {
         connection.send(&health());
-        newcomers.push(server.connect());
-    }
-    for connection in &mut idle {
+        let _newcomer = server.connect();
         connection.answer("GET").expect(200);
     }
 }
@@ -133,6 +131,7 @@ fn a_connection_too_many_is_told_so_and_looks_are_answered() {
     server.has_open(0);
     let mut busy: Vec<Conn> = uploads.iter().map(|upload| upload.stall(0, 11, b"hello")).collect();
     thread::sleep(IDLE);
+    let since = Instant::now();
     for refused in [
         create(11),
         create_with(11, vec![7; 11]),
@@ -162,7 +161,9 @@ fn a_connection_too_many_is_told_so_and_looks_are_answered() {
         connection.closes_within(SOON);
     }
     assert_eq!(refused(&server, "connection"), 13);
-    assert_eq!(server.log().matches("--max-connections").count(), 1, "{}", server.log());
+    // Told once, and again after 10 s at the earliest.
+    let told = logged(&server, "--max-connections").matches("--max-connections").count() as u64;
+    assert!(told <= 1 + since.elapsed().as_secs() / 10, "{}", server.log());
     // A look takes an upload over as ever, which frees a place.
     assert_eq!(uploads[0].head().expect(200).offset(), 5);
     busy[0].closes_within(SOON);

@@ -444,12 +444,12 @@ fn a_final_upload_ends_with_one_of_its_parts_and_not_the_other_way_round() {
 // spec: TUS-102
 #[test]
 fn a_final_upload_ends_when_a_part_expires() {
-    let server = Server::with(&["--expire-after=1s", "--reap-every=200ms"]);
+    let server = Server::with(&["--expire-after=3s", "--reap-every=200ms"]);
     let a = Upload::from_answer(&server, &server.ask(&create_partial(5)).expect(201));
     let made = server.ask(&join(&final_of(&[&a]))).expect(201);
     let upload = Upload::from_answer(&server, &made);
     let complete = partial(&server, b"whole");
-    thread::sleep(Duration::from_secs(2));
+    thread::sleep(Duration::from_millis(4500));
     a.head().expect(410);
     upload.head().expect(410);
     complete.head().expect(410);

@@ -1,11 +1,9 @@
 //! Creation, and creation with upload.
 
-use std::{thread, time::Duration};
-
 use crate::{
     client::Request,
     disk::taken_below,
-    server::Server,
+    server::{Server, until},
     tus::{FILES, OFFSET_TYPE, Upload, create, create_with, offers, request},
 };
 
@@ -229,7 +227,7 @@ fn the_maximum_holds_for_bodies_too() {
 // spec: TUS-11
 #[test]
 fn a_cut_body_is_kept_though_nobody_knows_its_url() {
-    let server = Server::with(&["--expire-after=1s", "--reap-every=100ms"]);
+    let server = Server::with(&["--expire-after=4s", "--reap-every=100ms"]);
     let mut connection =
         server.begin(&create(11).header("Content-Type", OFFSET_TYPE).announcing(11));
     connection.raw(b"hello");
@@ -238,11 +236,7 @@ fn a_cut_body_is_kept_though_nobody_knows_its_url() {
         assert_ne!(answer.status, 201);
     }
     let there = || server.uploads().values().any(|(size, _)| *size == 5);
-    let seen = (0..300).any(|_| {
-        thread::sleep(Duration::from_millis(5));
-        there()
-    });
-    assert!(seen, "the five bytes are not among {:?}", server.uploads());
+    until(there, || format!("the five bytes are not among {:?}", server.uploads()));
     server.uploads_vanish();
 }
 

@@ -45,7 +45,7 @@ fn readers_wait_for_nobody() {
     for reader in &mut stalled {
         while reader.silent_for(Duration::from_millis(1)) {}
     }
-    assert_eq!(open_files(&server), 8);
+    until(|| open_files(&server) == 8, || format!("{} files are open", open_files(&server)));
     let since = Instant::now();
     upload.head().expect(200);
     let other = Upload::hello(&server);
@@ -74,7 +74,7 @@ fn a_client_that_leaves_takes_its_file_along() {
     for get in [&whole, &middle, &parts, &whole] {
         let mut reader = server.begin(get);
         while reader.silent_for(Duration::from_millis(1)) {}
-        assert_eq!(open_files(&server), 1);
+        until(|| open_files(&server) == 1, || format!("{} files are open", open_files(&server)));
         drop(reader);
         closes_all(&server);
     }

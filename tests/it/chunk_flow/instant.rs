@@ -490,9 +490,9 @@ fn what_was_finished_before_is_found() {
     fs::write(&options, "instant = false\n").unwrap();
     let config = format!("--config={}", options.display());
     // So old that a sweep looks at it soon after the start.
-    let mut server = Server::with(&[&config, "--expire-after=1500ms", "--reap-every=100ms"]);
+    let mut server = Server::with(&[&config, "--expire-after=4s", "--reap-every=100ms"]);
     finish(&server, &first());
-    thread::sleep(Duration::from_millis(1600));
+    thread::sleep(Duration::from_millis(4200));
     fs::write(&options, "instant = true\n").unwrap();
     server.restart();
     let mut names = (0..).map(|n| format!("{n:08}"));
@@ -564,6 +564,7 @@ fn it_keeps_to_other_options() {
     let server = Server::with(&[&options[..], &["--chunks-per-part=1"]].concat());
     let (first, second) = (first(), second());
     first.send_all(&server);
+    soon("the first one is merged", || first.status(&server)["state"] == "merged");
     let merged = server.ask(&prove(&offer(&server, &second), &second)).expect(201).json();
     assert_eq!(fetch(&server, &merged), second.bytes);
 }

@@ -140,7 +140,7 @@ fn health_and_metrics_are_told_under_load() {
 // spec: CHUNK-36: uploads that expire, and requests that nobody answers.
 #[test]
 fn what_ends_early_is_counted() {
-    let server = Server::with(&["--expire-after=2s", "--reap-every=100ms"]);
+    let server = Server::with(&["--expire-after=5s", "--reap-every=100ms"]);
     let upload = Upload::new(&server, 12);
     let mut stalled = server.begin(&append(&upload.url, 0).announcing(12));
     // A reset takes along what nobody has read.

@@ -43,8 +43,8 @@ fn heads_that_never_end_hold_no_more_than_their_limit() {
     let mut slow: Vec<Conn> = (0..64)
         .map(|_| {
             let mut connection = server.connect();
-            connection.raw("POST /files/ HTTP/1.1\r\nHost: piton.test\r\n");
-            connection.raw(&piece);
+            let begun = ["POST /files/ HTTP/1.1\r\nHost: piton.test\r\n", &piece].concat();
+            connection.raw(begun);
             connection
         })
         .collect();

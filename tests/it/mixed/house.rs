@@ -44,6 +44,12 @@ impl House {
         Self { server, clients, rules, random }
     }
 
+    /// Starts the server again, which gives everybody its time anew (STORE-84).
+    pub fn start_again(&mut self) {
+        self.server.start_again();
+        self.clients.iter_mut().for_each(Client::forget_offsets);
+    }
+
     /// All clients at work, until `fate` is done with the server.
     pub fn play(&mut self, fate: impl FnOnce(&Weather, u32)) {
         let weather = Weather::default();

@@ -25,7 +25,7 @@ fn dies_again(house: &mut House) {
         let after = Duration::from_millis(house.random.between(0, 60));
         house.server.dies_starting(after);
     }
-    house.server.start_again();
+    house.start_again();
     if house.random.below(4) == 0 {
         let after = Duration::from_millis(house.random.between(0, 50));
         house.play(|weather, pid| {
@@ -33,7 +33,7 @@ fn dies_again(house: &mut House) {
             kill(weather, pid);
         });
         house.server.kill_9();
-        house.server.start_again();
+        house.start_again();
     }
 }
 
@@ -123,7 +123,7 @@ fn killed_again_while_it_recovers() {
                 let after = Duration::from_millis(house.random.between(0, 40));
                 house.server.dies_starting(after);
             }
-            house.server.start_again();
+            house.start_again();
             let after = Duration::from_millis(house.random.between(0, 60));
             house.recover(|weather, pid| {
                 thread::sleep(after);
@@ -131,7 +131,7 @@ fn killed_again_while_it_recovers() {
             });
             house.server.kill_9();
         }
-        house.server.start_again();
+        house.start_again();
         house.check();
         house.files_are_whole();
         house.finish_one_in(4);

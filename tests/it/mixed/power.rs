@@ -113,7 +113,7 @@ fn rounds_of_cuts(test: &'static str, kind: Kind, promise: Promise, more: &[&str
                 kill(weather, pid);
             });
             house.server.kill_9();
-            house.server.start_again();
+            house.start_again();
             if random.below(2) == 0 {
                 house.check();
             }
@@ -136,7 +136,7 @@ fn rounds_of_cuts(test: &'static str, kind: Kind, promise: Promise, more: &[&str
         for client in &mut house.clients {
             client.weaken(promise);
         }
-        house.server.start_again();
+        house.start_again();
         if round % 5 != 4 {
             house.check();
             if promise != Promise::Nothing {
