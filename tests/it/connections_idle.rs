@@ -49,6 +49,14 @@ fn kinds(mut said: &[u8]) -> Vec<u8> {
     kinds
 }
 
+/// The kind of the next frame.
+fn next_kind(connection: &mut Conn) -> u8 {
+    let head = connection.take(9).unwrap();
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    connection.take(length as usize).unwrap();
+    head[3]
+}
+
 // rows: CONN-11
 // spec: CORE-64
 #[test]
@@ -208,13 +216,13 @@ fn who_asks_after_the_farewell_and_takes_nothing_is_hung_up_on_too() {
     connection.raw(PREFACE);
     // Streams begin without a window.
     connection.raw(frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]));
-    thread::sleep(Duration::from_secs(3));
+    while next_kind(&mut connection) != GOAWAY {}
     let since = Instant::now();
     let length = u8::try_from(upload.url.len()).unwrap();
     // GET, http, :path; the request crosses the farewell.
     let head = [b"\x82\x86\x04", &[length][..], upload.url.as_bytes(), b"\x01\x04here"].concat();
     connection.raw(frame(1, 0b101, 1, &head));
     let said = kinds(&connection.closes_within(Duration::from_secs(12)));
-    assert!(said.contains(&GOAWAY) && said.contains(&1), "{said:?}");
+    assert!(said.contains(&1), "{said:?}");
     assert!(since.elapsed() >= Duration::from_secs(3), "{:?}", since.elapsed());
 }

@@ -30,9 +30,12 @@ struct Trickle<'a>(Vec<(Upload<'a>, Conn)>);
 
 impl<'a> Trickle<'a> {
     fn begin(server: &'a Server, count: usize, from: u8) -> Self {
-        let begun = (0..count).map(|_| {
-            let upload = Upload::new(server, ENDLESS);
-            let mut connection = Conn::open_from(from, server.address());
+        Self::at((0..count).map(|_| Upload::new(server, ENDLESS)).collect(), from)
+    }
+
+    fn at(uploads: Vec<Upload<'a>>, from: u8) -> Self {
+        let begun = uploads.into_iter().map(|upload| {
+            let mut connection = Conn::open_from(from, upload.server.address());
             connection.send(&append(&upload.url, 0).announcing(ENDLESS));
             connection.raw("hello");
             (upload, connection)
@@ -71,7 +74,9 @@ fn who_trickles_on_every_place_gives_half_of_them_to_another_address() {
     let upload = Upload::new(&server, 11);
     more.send(&patch(&upload.url, 0, "hello world"));
     is_overloaded(&mut more, "PATCH");
+    let before = server.received();
     assert_eq!(trickle.go_on(), 8);
+    server.has_received(before + 8);
     // Another address does, each time that it asks.
     let since = Instant::now();
     let mut other = Conn::open_from(3, server.address());
@@ -105,17 +110,20 @@ fn who_trickles_on_every_place_gives_half_of_them_to_another_address() {
 fn who_gives_way_is_told_how_far_it_got() {
     let server = Server::with(&["--max-uploads=2", "--queue-wait=1s"]);
     let bytes = vec![b'a'; 1 << 20];
+    let before = server.received();
     let begin = |sent: usize| {
         let mut connection = Conn::open_from(2, server.address());
-        let head = create(bytes.len() as u64);
+        let head = create(bytes.len() as u64).header("Expect", "100-continue");
         let head = head.header("Content-Type", "application/offset+octet-stream");
         connection.send(&head.announcing(bytes.len() as u64));
+        // It has its place: nobody is told to send before that.
+        assert_eq!(connection.head().unwrap().0, 100);
         connection.raw(&bytes[..sent]);
         connection
     };
     // Whoever begins has a credit of 64 KiB, which both had: the rest is ten times as fast.
     let (mut slow, mut fast) = (begin(0), begin(bytes.len() - 1));
-    thread::sleep(Duration::from_millis(500));
+    server.has_received(before + bytes.len() as u64 - 1);
     Conn::open_from(3, server.address()).ask(&create_with(11, "hello world")).expect(201);
     let slowest = slow.answer("POST").refused_as(503, "overloaded");
     assert_eq!((slowest.offset(), slowest.header("Connection")), (0, Some("close")));
@@ -129,9 +137,9 @@ fn who_gives_way_is_told_how_far_it_got() {
 fn who_trickles_on_every_connection_makes_room_for_another_address() {
     let server = Server::with(&["--max-connections=6"]);
     let upload = Upload::new(&server, 11);
+    let uploads = (0..5).map(|_| Upload::new(&server, ENDLESS)).collect();
     server.has_open(0);
-    let mut trickle = Trickle::begin(&server, 5, 2);
-    server.has_open(5);
+    let mut trickle = Trickle::at(uploads, 2);
     // One that says what it wants and brings nothing is no better.
     let mut last = Conn::open_from(2, server.address());
     last.send(&append(&upload.url, 0).announcing(11));
@@ -205,15 +213,15 @@ fn behind_a_proxy_of_ours_clients_have_shares_and_the_proxy_has_none() {
     assert!(unnamed.iter_mut().all(|one| one.silent_for(Duration::from_millis(50))));
 }
 
-/// Hands bytes on between whoever connects and `server`, each way so much later.
-fn far_away(server: SocketAddr, delay: Duration) -> SocketAddr {
+/// Hands bytes on between whoever connects and `server`, so much later on the way there and back.
+fn far_away(server: SocketAddr, (there, back): (Duration, Duration)) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || -> io::Result<()> {
         let (near, _) = listener.accept()?;
         let far = TcpStream::connect(server)?;
-        hand_on(near.try_clone()?, far.try_clone()?, delay);
-        hand_on(far, near, delay);
+        hand_on(near.try_clone()?, far.try_clone()?, there);
+        hand_on(far, near, back);
         Ok(())
     });
     address
@@ -244,7 +252,9 @@ fn hand_on(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
 #[test]
 fn a_request_from_far_away_that_crosses_a_farewell_is_answered() {
     let server = Server::with(&["--max-connections=1"]);
-    let far = far_away(server.address(), Duration::from_millis(450));
+    // Together less than the 1.5 s; on the way back the farewell leaves us time to ask.
+    let delays = (Duration::from_millis(150), Duration::from_millis(1100));
+    let far = far_away(server.address(), delays);
     let mut connection = H2::open(far);
     connection.ask(&Request::new("GET", "/healthz")).expect(200);
     thread::sleep(IDLE);

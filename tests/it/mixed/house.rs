@@ -72,7 +72,13 @@ impl House {
             for client in &mut self.clients {
                 scope.spawn(move || {
                     client.does("recover");
-                    while client.check(&line).is_some() {}
+                    loop {
+                        let before = client.tally.requests;
+                        // Whoever has nothing to ask for would never hear of the end.
+                        if client.check(&line).is_none() || client.tally.requests == before {
+                            break;
+                        }
+                    }
                 });
             }
             fate(&weather, self.server.pid());
