@@ -43,6 +43,24 @@ impl Running {
         Ok(Self { method: request.method.clone(), wire, rest })
     }
 
+    /// As [`Running::begin`]; over HTTP/1 the body begins once the server says that it reads it.
+    pub(crate) fn heard(server: &Server, request: &Request, sent: usize) -> Step<Self> {
+        if server.http() == Http::Two {
+            return Self::begin(server, request, sent);
+        }
+        let mut asking = request.clone().header("Expect", "100-continue");
+        let mut body = std::mem::take(&mut asking.body);
+        let rest = body.split_off(sent.min(body.len()));
+        let mut connection = server.begin(&asking)?;
+        // Who does not answer the question has had time enough.
+        if !connection.silent_for(Duration::from_secs(5))? {
+            let (status, _) = connection.head()?;
+            ensure(status == 100, format_args!("{status}, and not 100, before the body"))?;
+        }
+        connection.raw(&body)?;
+        Ok(Self { method: request.method.clone(), wire: Wire::One(connection), rest })
+    }
+
     /// Sends the rest of the body; whoever refuses need not listen to it.
     pub(crate) fn send_rest(&mut self) {
         let rest = std::mem::take(&mut self.rest);

@@ -1,13 +1,18 @@
 //! Several requests at once, and one that does not come to its end.
 
-use std::{io, sync::Barrier, thread, time::Duration};
+use std::{
+    io,
+    sync::Barrier,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     server::{Http, Server},
-    stop::Step,
+    stop::{Step, ensure},
     tus::{Upload, append},
     wire::{
-        Answer, Request,
+        Answer, PATIENCE, Request,
         h1::Conn,
         h2::{End, H2, Stream},
     },
@@ -35,6 +40,35 @@ pub(crate) fn statuses(answers: &[Option<Answer>]) -> Vec<u16> {
     answers.iter().map(|answer| answer.as_ref().map_or(0, |answer| answer.status)).collect()
 }
 
+/// How long to wait for what a server does not tell, in one attempt after the other: a busy machine
+/// may spoil the first ones.
+pub(crate) const PAUSES: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(2)];
+
+/// Sends by `send`, and returns once the server has read `count` bytes of bodies since; of a server
+/// that no other case asks. One that does not tell is given a while.
+pub(crate) fn taken<T>(server: &Server, count: u64, send: impl FnOnce() -> Step<T>) -> Step<T> {
+    let before = received(server);
+    let running = send()?;
+    let Some(before) = before else {
+        thread::sleep(PAUSES[1]);
+        return Ok(running);
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while received(server).is_none_or(|now| now < before.saturating_add(count)) {
+        ensure(Instant::now() < deadline, "the server does not read what is sent")?;
+        thread::sleep(Duration::from_millis(2));
+    }
+    Ok(running)
+}
+
+/// How many bytes of bodies it has read, if it tells.
+fn received(server: &Server) -> Option<u64> {
+    let page = server.ask(&Request::new("GET", &server.at("/metrics").ok()?)).ok()?;
+    let page = String::from_utf8(page.body).ok()?;
+    page.lines().find_map(|line| line.strip_prefix("piton_received_bytes_total "))?.parse().ok()
+}
+
 /// A PATCH that does not come to its end, in the version of HTTP of its server.
 #[derive(Debug)]
 pub(crate) enum Running {
@@ -59,15 +93,16 @@ impl Running {
         Ok(running)
     }
 
-    /// As [`Running::patch`], and gives the server time to take what was sent.
+    /// As [`Running::patch`], and gives the server `pause` to take what was sent.
     pub(crate) fn stalled(
         upload: &Upload<'_>,
         offset: u64,
         length: u64,
         part: &[u8],
+        pause: Duration,
     ) -> Step<Self> {
         let running = Self::patch(upload, offset, length, part)?;
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(pause);
         Ok(running)
     }
 

@@ -4,12 +4,13 @@ import { readFile } from 'node:fs/promises';
 import net from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 
+import { until } from './waits.mjs';
 import { Reader, answerBody, requestBody } from './wire.mjs';
 
 /**
  * `requests` has one entry for each request, in the order of their heads: `method`, `target`, `headers`,
- * `body` (bytes that were passed on, without framing), `ended` (the whole of it was), `interim` (statuses 1xx)
- * and `answer` (`status`, `headers`), once it has come.
+ * `body` (bytes that were passed on, without framing), `ended` (the whole of it was), `left` (its client went
+ * away behind it), `interim` (statuses 1xx) and `answer` (`status`, `headers`), once it has come.
  */
 export class Line {
   requests = [];
@@ -83,6 +84,14 @@ export class Line {
     }
   }
 
+  /** Waits until the last bytes of clients that have gone away are through, and the server knows that it has them. */
+  async settled() {
+    await until('clients that went away are still heard', () => this.requests.every(({ ended, left }) => ended || left));
+    await until('the server keeps connections of clients that went away', () => {
+      return [...this.#pairs].every(({ left, mute }) => mute || !left);
+    });
+  }
+
   close() {
     this.#open = false;
     this.cut();
@@ -112,12 +121,14 @@ export class Line {
     this.#down(pair).catch(() => this.#part(pair));
   }
 
-  /** Waits until nothing stands in the buffers between the line and the server. */
+  /** Waits until nothing stands in the buffers between the line and the server; a while, where nobody tells. */
   async #read() {
-    for (let tries = 0; tries < 100; tries += 1) {
-      if ((await standing(this.#server.port)) === 0) return;
+    for (let tries = 0; tries < 1000; tries += 1) {
+      const bytes = await standing(this.#server.port);
+      if (bytes === 0 || (bytes === undefined && tries === 100)) return;
       await wait(20);
     }
+    throw new Error('the server does not read what was sent to it');
   }
 
   #part(pair) {
@@ -142,15 +153,20 @@ export class Line {
       },
       onEnd: () => (request.ended = true),
     });
-    for await (const block of pair.client.iterator({ destroyOnReturn: false })) {
-      for (let at = 0; at < block.length; ) {
-        await this.#held;
-        if (pair.client.destroyed || !pair.upstream.writable) return this.#part(pair);
-        const to = reader.feed(block, at);
-        if (!pair.upstream.write(block.subarray(at, to))) await drained(pair.upstream);
-        at = to;
-        while (this.#points[0]?.bytes <= this.sent) await (this.#held = this.#points.shift().run());
+    try {
+      for await (const block of pair.client.iterator({ destroyOnReturn: false })) {
+        for (let at = 0; at < block.length; ) {
+          await this.#held;
+          if (pair.client.destroyed || !pair.upstream.writable) return this.#part(pair);
+          const to = reader.feed(block, at);
+          if (!pair.upstream.write(block.subarray(at, to))) await drained(pair.upstream);
+          at = to;
+          while (this.#points[0]?.bytes <= this.sent) await (this.#held = this.#points.shift().run());
+        }
       }
+    } finally {
+      pair.left = true;
+      if (request) request.left = true;
     }
     if (!pair.mute) pair.upstream.end();
   }
@@ -196,11 +212,11 @@ export class Line {
   }
 }
 
-/** Bytes in the buffers of connections to this port; on systems that do not tell, as if there were some. */
+/** Bytes in the buffers of connections to this port; `undefined` on systems that do not tell. */
 async function standing(port) {
   const wanted = port.toString(16).toUpperCase().padStart(4, '0');
   const table = await readFile('/proc/net/tcp', 'utf8').catch(() => undefined);
-  if (table === undefined) return 1;
+  if (table === undefined) return undefined;
   let bytes = 0;
   for (const line of table.split('\n').slice(1)) {
     const [, local, remote, , queues] = line.trim().split(/\s+/);

@@ -65,6 +65,7 @@ export const scenarios = {
     const cut = scene.line.at(MIB + 1, () => scene.line.cut());
     await assert.rejects(patch(url, file));
     await cut;
+    await scene.line.settled();
     const answer = await ask('HEAD', url);
     assert.equal(Number(answer.headers.get('upload-offset')), MIB + 1);
     assert.equal(scene.line.sent, MIB + 1);

@@ -76,6 +76,7 @@ export const scenarios = {
     const urls = scene.path('urls.properties');
     const first = upload(scene, file, { urls });
     await within(20_000, scene.line.at(14 * MIB, () => first.kill()), 'the first process is killed');
+    await scene.line.settled();
     const { url } = await upload(scene, file, { urls }).done();
     await scene.arrived(file, url);
     scene.noneRefused();
@@ -88,7 +89,7 @@ export const scenarios = {
     await scene.start();
     const file = await scene.file(16 * MIB);
     const cuts = [3 * MIB + 1, 13 * MIB].map((place) => scene.line.at(place, () => scene.line.cut()));
-    const { url } = await upload(scene, file, { urls: scene.path('urls.properties'), retries: 8 }).done();
+    const { url } = await upload(scene, file, { urls: scene.path('urls.properties'), retries: 40 }).done();
     await Promise.all(cuts);
     await scene.arrived(file, url);
     scene.sentOnce(file.size, IN_THE_SERVER);
@@ -99,7 +100,7 @@ export const scenarios = {
     await scene.start();
     const file = await scene.file(6 * MIB);
     const lost = scene.line.loseAnswer(({ headers, ended }) => headers['upload-offset'] && ended);
-    const { url } = await upload(scene, file, { urls: scene.path('urls.properties'), retries: 8 }).done();
+    const { url } = await upload(scene, file, { urls: scene.path('urls.properties'), retries: 40 }).done();
     await lost;
     await scene.arrived(file, url);
     scene.sentOnce(file.size);
@@ -113,7 +114,7 @@ export const scenarios = {
       await scene.server.kill();
       back = wait(500).then(() => scene.server.start());
     });
-    const { url } = await upload(scene, file, { urls: scene.path('urls.properties'), retries: 8 }).done();
+    const { url } = await upload(scene, file, { urls: scene.path('urls.properties'), retries: 40 }).done();
     await killed;
     await back;
     await scene.arrived(file, url);

@@ -16,7 +16,7 @@ function upload(scene, file, options = {}) {
     endpoint: scene.line.endpoint,
     file: file.path,
     metadata: { filename: path.basename(file.path) },
-    retries: 8,
+    retries: 40,
     retry_delay: 0.2,
     ...options,
   };
@@ -154,6 +154,7 @@ export const scenarios = {
     const options = { urls: scene.path('urls.json') };
     const first = upload(scene, file, options);
     await within(20_000, scene.line.at(9 * MIB, () => first.kill()), 'the first process is killed');
+    await scene.line.settled();
     const { url } = await upload(scene, file, options).done();
     await scene.arrived(file, url);
     scene.noneRefused();

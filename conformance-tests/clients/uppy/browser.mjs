@@ -52,7 +52,7 @@ export class Visit {
     visit.page.setDefaultTimeout(LONG.timeout);
     visit.page.on('console', (message) => scene.log.add(`${message.text()}\n`));
     visit.page.on('pageerror', (error) => scene.log.add(`${error}\n`));
-    const tus = { endpoint: scene.line.endpoint, retryDelays: [0, 100, 300, 1000], ...options };
+    const tus = { endpoint: scene.line.endpoint, retryDelays: [0, 100, 300, 1000, 2000, 4000], ...options };
     await visit.page.goto(`${visit.origin}/?tus=${encodeURIComponent(JSON.stringify(tus))}`);
     await visit.page.waitForFunction(() => window.uppy);
     return visit;

@@ -90,7 +90,7 @@ export const scenarios = {
     const paused = scene.line.at(9 * MIB, () => visit.toggle());
     await visit.upload(file);
     await within(20_000, paused, 'the upload comes to the point where it is paused');
-    await wait(300);
+    await scene.line.settled();
     const before = scene.line.sent;
     await wait(700);
     assert.equal(scene.line.sent, before, 'bytes sent during the pause');
@@ -152,6 +152,7 @@ export const scenarios = {
     const left = scene.line.at(9 * MIB, () => visit.reload());
     await visit.upload(file);
     await within(20_000, left, 'the upload comes to the point where the page is left');
+    await scene.line.settled();
     await visit.upload(file);
     const [url] = await visit.complete();
     await scene.arrived(file, url);

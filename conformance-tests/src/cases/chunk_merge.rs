@@ -301,9 +301,9 @@ fn the_upload_must_be_known_and_meant(judge: &Judge<'_>) -> Step {
     parts.delete(server)?.expect(204)?;
     parts.merge(server)?.refused_as(404, "unknown-upload").at("forgotten by DELETE")?;
     // An expired one is forgotten after a day, which is too long to wait for.
-    let server = judge.then_start(&["--expire-after=1s", "--reap-every=1s"])?;
+    let server = judge.then_start(&["--expire-after=4s", "--reap-every=1s"])?;
     let parts = complete(&server)?;
-    thread::sleep(Duration::from_millis(1200));
+    thread::sleep(Duration::from_millis(5300));
     parts.merge(&server)?.refused_as(410, "gone").at("expired")?;
     thread::sleep(Duration::from_millis(1500));
     parts.merge(&server)?.refused_as(410, "gone").at("expired and swept")?;

@@ -362,9 +362,9 @@ fn a_merged_file_takes_what_it_has(judge: &Judge<'_>) -> Step {
     soon("part files stay behind the merge", || Ok(upload.parts().is_empty()))?;
     parts.delete(server)?.expect(204)?;
     begins_anew(server, &parts).at("after DELETE")?;
-    let server = judge.then_start(&["--expire-after=1s", "--reap-every=1h"])?;
+    let server = judge.then_start(&["--expire-after=4s", "--reap-every=1h"])?;
     parts.send(&server, 1)?;
-    thread::sleep(Duration::from_millis(1200));
+    thread::sleep(Duration::from_millis(4_800));
     begins_anew(&server, &parts).at("after expiry")
 }
 

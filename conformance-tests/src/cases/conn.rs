@@ -273,7 +273,7 @@ fn requests_in_one_segment(judge: &Judge<'_>) -> Step {
         let Some(head) = next(judge, &mut connection, "HEAD")? else { break };
         head.has("Upload-Offset", 5).at(format_args!("HEAD {number} of 100"))?;
     }
-    let server = judge.then_start(&["--idle-timeout=1s"])?;
+    let server = judge.then_start(&["--idle-timeout=3s"])?;
     let url = Upload::hello(&server)?.url;
     let mut connection = server.connect()?;
     connection.ask(&request("HEAD", &url))?.expect_one(&[200, 204])?;

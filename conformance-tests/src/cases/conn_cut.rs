@@ -39,18 +39,19 @@ pub(super) fn heads_that_never_end(judge: &Judge<'_>) -> Step {
         ensure(refused, format_args!("{what} is answered with {said}"))?;
         upload.is_at(5).at(what)?;
     }
-    let server = judge.then_start(&["--idle-timeout=1s"])?;
+    let server = judge.then_start(&["--idle-timeout=3s"])?;
     let upload = Upload::hello(&server)?;
     let mut slow = [server.connect()?, server.connect()?, server.connect()?];
     slow[1].raw("P")?;
     slow[2].raw("HEAD / HTTP/1.1\r\nHost: judge.test\r\nX-Slow: ")?;
     let since = Instant::now();
-    for _ in 0..15 {
+    while since.elapsed() < Duration::from_millis(3_500) {
         // It is always about to go on.
         let _ = slow[2].raw("y");
         upload.is_at(5).at("others are served")?;
         thread::sleep(Duration::from_millis(100));
     }
+    let since = Instant::now();
     for connection in &mut slow {
         connection.closes_within(SOON)?;
     }
@@ -59,7 +60,7 @@ pub(super) fn heads_that_never_end(judge: &Judge<'_>) -> Step {
 
 /// CONN-12.
 pub(super) fn bodies_that_stall(judge: &Judge<'_>) -> Step {
-    let server = judge.start(&["--idle-timeout=1s"])?;
+    let server = judge.start(&["--idle-timeout=3s"])?;
     let bytes = Random::fresh().bytes(3 * CHUNK);
     thread::scope(|scope| {
         let hands = [0, 5, CHUNK, 2 * CHUNK + 17].map(|sent| {
@@ -78,8 +79,10 @@ fn stalls(http: Http, server: &Server, bytes: &[u8], sent: usize) -> Step {
     let (part, rest) = bytes.split_at(sent);
     let since = Instant::now();
     if http == Http::One {
-        let mut connection = upload.stall(0, length(bytes), part)?;
-        let said = connection.closes_within(SOON)?;
+        // In one piece: the server's patience may end between two.
+        let mut begun = append(&upload.url, 0).announcing(length(bytes));
+        begun.body = part.to_vec();
+        let said = server.begin(&begun)?.closes_within(SOON)?;
         let said = String::from_utf8_lossy(&said).into_owned();
         ensure(said.is_empty(), format_args!("it is answered: {said}"))?;
     } else {
@@ -89,7 +92,7 @@ fn stalls(http: Http, server: &Server, bytes: &[u8], sent: usize) -> Step {
     }
     let waited = since.elapsed();
     ensure(waited < SOON, format_args!("still open after {waited:?}"))?;
-    ensure(waited > Duration::from_millis(900), format_args!("closed after {waited:?} already"))?;
+    ensure(waited > Duration::from_millis(2_900), format_args!("closed after {waited:?} already"))?;
     upload.is_at(length(part))?;
     upload.patch(length(part), rest)?.expect(204)?;
     upload.is_file(bytes)
@@ -135,18 +138,27 @@ fn is_not_told_204(said: &[u8]) -> Step {
 /// As [`cut_by_fin`] with a reset, after which the last bytes may not have been seen.
 fn cut_by_reset(server: &Server, bytes: &[u8], sent: usize) -> Step {
     let upload = Upload::new(server, length(bytes))?;
-    let told = sent / 2;
+    let mut told = sent / 2;
     upload.patch(0, &bytes[..told])?.expect(204)?;
     let rest = length(&bytes[told..]);
     let running = Running::patch(&upload, length(&bytes[..told]), rest, &bytes[told..sent])?;
     running.reset()?;
-    // The request may still be on its way through the server when we are back.
-    thread::sleep(Duration::from_millis(50));
-    let offset = usize::try_from(upload.offset()?).unwrap_or(usize::MAX);
-    let kept = (told..=sent).contains(&offset);
-    ensure(kept, format_args!("{told} were told, {sent} sent, and {offset} are there"))?;
-    upload.patch(length(&bytes[..offset]), &bytes[offset..])?.expect(204)?;
-    upload.is_file(bytes)
+    let (mut most, since) = (sent, Instant::now());
+    loop {
+        // The request may still be on its way through the server when we are back.
+        thread::sleep(Duration::from_millis(50));
+        let offset = usize::try_from(upload.offset()?).unwrap_or(usize::MAX);
+        let kept = (told..=most).contains(&offset);
+        ensure(kept, format_args!("{told} were told, {most} sent, and {offset} are there"))?;
+        let answer = upload.patch(length(&bytes[..offset]), &bytes[offset..])?;
+        // It came between the two, or in the middle of ours, of which any part may count then.
+        if !matches!(answer.status, 409 | 423) || since.elapsed() > SOON {
+            answer.expect(204)?;
+            return upload.is_file(bytes);
+        }
+        told = offset;
+        most = if answer.status == 423 { bytes.len() } else { most };
+    }
 }
 
 /// A small PATCH, cut at every byte of its head and its body.

@@ -291,12 +291,12 @@ fn what_one_ends_is_gone_for_the_other(judge: &Judge<'_>) -> Step {
         upload.head()?.expect(404).at(at)?;
         ended(&upload, &parts).at(at)?;
     }
-    let server = judge.then_start(&["--expire-after=1s", "--reap-every=1s"])?;
+    let server = judge.then_start(&["--expire-after=4s", "--reap-every=1s"])?;
     let parts = three();
     parts.send(&server, 0)?;
     let begun = parts.as_upload(&server)?;
     let by_tus = Upload::hello(&server)?;
-    thread::sleep(Duration::from_millis(1200));
+    thread::sleep(Duration::from_millis(5300));
     for when in ["expired", "expired and swept"] {
         begun.head()?.expect(410).at(when)?;
         ended(&begun, &parts).at(when)?;

@@ -26,7 +26,7 @@ pub(crate) const CASES: &[Case] = &[
     case("FAULT-03", fault_chunks::killed_within_parallel_chunks),
     case("FAULT-04", fault_chunks::killed_within_a_merge),
     case("FAULT-05", fault_restart::restarts_between_any_two_steps),
-    case("FAULT-06", fault_restart::told_to_stop),
+    case("FAULT-06", fault_restart::told_to_stop).alone(),
     case("FAULT-07", fault_disk::full_in_a_patch),
     case("FAULT-08", fault_disk::full_elsewhere),
     case("FAULT-09", fault_disk::storage_that_fails),

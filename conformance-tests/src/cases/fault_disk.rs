@@ -7,7 +7,7 @@ use crate::{
     digest::{length, sha256_hex},
     disk,
     judge::Judge,
-    parts::{Parts, merge},
+    parts::{Parts, merge, soon},
     power::Volume,
     random::Random,
     server::Server,
@@ -249,7 +249,7 @@ pub(super) fn damaged_parts(judge: &Judge<'_>) -> Step {
     let server = judge.then_start(&["--verify-on-merge"])?;
     let parts = Parts::new("rot.bin", CHUNK, Random::fresh().bytes(2 * CHUNK));
     parts.send_all(&server)?;
-    thread::sleep(Duration::from_millis(300));
+    put_together(&parts, &server)?;
     let stored = disk::files_below(&parts.as_upload(&server)?.folder()?);
     for path in stored {
         let mut bytes = fs::read(&path)?;
@@ -266,6 +266,18 @@ pub(super) fn damaged_parts(judge: &Judge<'_>) -> Step {
     }
     let merged = parts.merge(&server)?.expect_one(&[200, 201])?;
     parts.is_merged(&server, &merged)
+}
+
+/// Waits until the chunks of a whole file lie in one part, which happens behind the answers.
+pub(super) fn put_together(parts: &Parts, server: &Server) -> Step {
+    if server.layout().is_err() {
+        return Ok(());
+    }
+    let folder = parts.as_upload(server)?.folder()?;
+    let one = || Ok(disk::files_below(&folder).len() == 1);
+    // Who leaves them apart has had time enough.
+    let _ = soon("the chunks are left apart", one);
+    Ok(())
 }
 
 /// Sends what is missing; chunks behind the offset may be there already.

@@ -5,17 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{conn_cut::CHUNK, race::ledger};
+use super::{conn_cut::CHUNK, fault_disk::put_together, race::ledger};
 use crate::{
     digest::{length, sha256_hex},
     judge::Judge,
-    parts::{Parts, merge},
+    parts::{Parts, merge, soon},
     random::Random,
     server::Server,
     several::{Running, at_once, statuses},
     stop::{At, Step, Stop, breach, ensure, same},
     tus::{GONE, Upload},
-    wire::Request,
+    wire::{Answer, Request},
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,12 +29,20 @@ pub(super) fn looking_does_not_disturb(judge: &Judge<'_>) -> Step {
     let mut pieces = bytes.chunks(CHUNK);
     let first = pieces.next().unwrap_or_default();
     let mut running = Running::patch(&upload, 0, length(&bytes), first)?;
-    let mut seen = Vec::new();
-    for piece in pieces {
+    let look = || -> Step<u64> {
         thread::sleep(Duration::from_millis(10));
         let status = server.ask(&Request::new("GET", &look))?.expect(200)?.json()?;
         let none = || breach(format_args!("no received_bytes in {status}"));
-        seen.push(status["received_bytes"].as_u64().ok_or_else(none)?);
+        status["received_bytes"].as_u64().ok_or_else(none)
+    };
+    let mut seen = Vec::new();
+    for (at, piece) in pieces.enumerate() {
+        seen.push(look()?);
+        // However far behind it is, in the middle something new is told.
+        let deadline = Instant::now() + PATIENCE;
+        while at == 10 && seen.first() == seen.last() && Instant::now() < deadline {
+            seen.push(look()?);
+        }
         running.raw(piece)?;
     }
     running.answer()?.expect(204)?.has("Upload-Offset", bytes.len())?;
@@ -91,8 +99,11 @@ pub(super) fn a_chunk_during_a_patch(judge: &Judge<'_>) -> Step {
     let bytes = Random::fresh().bytes(4 * CHUNK);
     let upload = Upload::new(server, length(&bytes))?;
     let there = CHUNK / 2;
-    let running = Running::stalled(&upload, 0, length(&bytes), &bytes[..there])?;
+    let running = Running::patch(&upload, 0, length(&bytes), &bytes[..there])?;
     let parts = Parts::new("", CHUNK, bytes).with_name(None).with_hash(upload.id());
+    let arrived = || Ok(parts.status(server)?["received_bytes"] == there);
+    // Who does not tell before the end has had time enough.
+    let _ = soon("what was sent is not told", arrived);
     parts.send(server, 2)?;
     if let Some(told) = running.told() {
         told.expect(423).at("the PATCH that was taken over")?;
@@ -189,30 +200,41 @@ pub(super) fn while_a_merge_runs(judge: &Judge<'_>) -> Step {
     conflict(&after, judge.server)?;
     after.is_merged(judge.server, &merged)?;
     let server = judge.then_start(&[])?;
-    let parts = Parts::hello();
-    parts.send_all(&server)?;
-    thread::sleep(Duration::from_millis(200));
-    let upload = parts.as_upload(&server)?;
-    let ledger = ledger(&upload).map_err(|stop| match stop {
-        Stop::Skip(why) => Stop::Part(why),
-        other => other,
-    })?;
+    // On a busy machine a merge may have lost its patience before it was asked about.
+    for _ in 0..3 {
+        let parts = Parts::hello();
+        parts.send_all(&server)?;
+        if let Some(merged) = chunks_during_the_merge(&server, &parts)? {
+            conflict(&parts, &server)?;
+            return parts.is_merged(&server, &merged);
+        }
+    }
+    Err(breach("merges end before the lock on their upload does"))
+}
+
+/// The answer to the merge that comes of it; `None` if the first one ended before all was asked.
+fn chunks_during_the_merge(server: &Server, parts: &Parts) -> Step<Option<Answer>> {
+    put_together(parts, server)?;
+    let ledger = ledger(&parts.as_upload(server)?).map_err(Stop::after_all)?;
     rustix::fs::flock(&ledger, rustix::fs::FlockOperation::LockExclusive)
         .map_err(|error| Stop::Part(format!("no lock can be taken: {error}")))?;
-    let mut first = server.begin(&merge(&server, &parts.merge_body())?)?;
+    let mut first = server.begin(&merge(server, &parts.merge_body())?)?;
     let since = Instant::now();
-    while parts.status(&server)?["state"] != "merging" {
+    while parts.status(server)?["state"] != "merging" {
         ensure(since.elapsed() < PATIENCE, "the state is never \"merging\"")?;
-        thread::sleep(Duration::from_millis(5));
+        if !first.silent_for(Duration::from_millis(5))? {
+            return Ok(None);
+        }
     }
-    let refused = server.ask(&parts.put_bytes(&server, 0, b"HELLO?")?)?.expect(409)?;
-    refused.needs("Retry-After")?;
-    let equal = server.ask(&parts.put(&server, 0)?)?;
+    let other = server.ask(&parts.put_bytes(server, 0, b"HELLO?")?)?;
+    let equal = server.ask(&parts.put(server, 0)?)?;
+    if !first.silent_for(Duration::from_millis(100))? {
+        return Ok(None);
+    }
+    other.expect(409).at("other bytes during the merge")?.needs("Retry-After")?;
     equal.expect(200).at("same bytes during the merge")?;
     drop(ledger);
     // On a busy machine the first one may have lost its patience.
     first.answer("POST")?.expect_one(&[201, 423])?;
-    let merged = parts.merge(&server)?.expect_one(&[200, 201])?;
-    conflict(&parts, &server)?;
-    parts.is_merged(&server, &merged)
+    parts.merge(server)?.expect_one(&[200, 201]).map(Some)
 }

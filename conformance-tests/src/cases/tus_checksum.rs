@@ -5,7 +5,9 @@ use std::{fs, thread, time::Duration};
 use crate::{
     case::{Case, case},
     digest::{base64, checksum, checksum_by, length},
+    disk::Snapshot,
     judge::Judge,
+    parts::soon,
     random::Random,
     running::Running,
     server::{Http, Server},
@@ -238,8 +240,9 @@ fn told_while_it_runs(judge: &Judge<'_>) -> Step {
     let server = judge.server;
     let (upload, bytes) = begun(server)?;
     let asked = checked(&upload.url, 1000, &bytes[1000..], &checksum(b"other"));
+    let before = upload.parts();
     let mut running = Running::begin(server, &asked, SENT)?;
-    thread::sleep(Duration::from_millis(50));
+    has_come(&upload, &before)?;
     let head = thread::scope(|scope| {
         // A server may make this wait for the end of the PATCH.
         let head = scope.spawn(|| upload.head());
@@ -256,6 +259,15 @@ fn told_while_it_runs(judge: &Judge<'_>) -> Step {
         answer.ensure(status >= 400, format_args!("a wrong checksum is answered {status}"))?;
     }
     ensure(settled(&upload)? == 1000, "bytes of a wrong checksum count in the end")
+}
+
+/// Waits until the server has the upload's next bytes: whoever asks before would be overtaken.
+fn has_come(upload: &Upload<'_>, before: &Snapshot) -> Step {
+    if upload.server.layout().is_ok() {
+        return soon("what came does not reach the disk", || Ok(upload.parts() != *before));
+    }
+    thread::sleep(Duration::from_millis(50));
+    Ok(())
 }
 
 /// The offset, once the server tells it; a request before may hold the upload for a while.
@@ -284,7 +296,7 @@ fn broken_off(judge: &Judge<'_>, server: &Server, end: &str) -> Step {
 fn broken_off_once(upload: &Upload<'_>, bytes: &[u8], asked: &Request, end: &str) -> Step {
     let before = upload.state()?;
     let running = Running::begin(upload.server, asked, SENT)?;
-    thread::sleep(Duration::from_millis(50));
+    has_come(upload, &before.2)?;
     match end {
         "cut" => running.cut(),
         "HEAD" => upload.is_at(1000)?,

@@ -302,9 +302,9 @@ fn what_cannot_be_joined(judge: &Judge<'_>) -> Step {
     let outside = format!("final;/elsewhere/{}", part.id());
     judge.ours(problem(server.ask(&join(server, &outside))?, 400).at("another path"))?;
     part.is_at(5)?;
-    let server = judge.then_start(&["--expire-after=1s", "--reap-every=1h"])?;
+    let server = judge.then_start(&["--expire-after=4s", "--reap-every=1h"])?;
     let expired = partial(&server, b"gone")?;
-    thread::sleep(Duration::from_millis(1_300));
+    thread::sleep(Duration::from_millis(4_800));
     let head = expired.head()?;
     if judge.ours(head.expect_one(&GONE).at("an expired upload"))?.is_none() {
         return Ok(());

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::tus_create::{makes_none, nameless, without_trace};
+use super::{
+    conn::SOON,
+    tus_create::{makes_none, nameless, without_trace},
+};
 use crate::{
     case::{Case, case},
     digest::{base64, sha256},
@@ -188,7 +191,7 @@ fn cut(judge: &Judge<'_>, server: &Server) -> Step<Option<u16>> {
 fn keeps_a_cut_body(judge: &Judge<'_>) -> Step {
     let status = cut(judge, judge.server)?;
     ensure(status != Some(201), "201 for a body that was cut")?;
-    let server = judge.then_start(&["--expire-after=2s", "--reap-every=100ms"])?;
+    let server = judge.then_start(&["--expire-after=5s", "--reap-every=100ms"])?;
     rest(server.layout())?;
     cut(judge, &server)?;
     let there = || server.stored().values().any(|(size, _)| *size == 5);
@@ -227,7 +230,7 @@ fn goes_on_where_it_will_take_it(judge: &Judge<'_>) -> Step {
     let typed =
         |server: &Server, length| create(server, length).header("Content-Type", OFFSET_TYPE);
     let mut connection = server.begin(&expecting(typed(server, 11)))?;
-    let silent = connection.silent_for(Duration::from_secs(3))?;
+    let silent = connection.silent_for(SOON)?;
     ensure(!silent, "no 100 comes, and the client waits")?;
     let (status, _) = connection.head()?;
     ensure(status == 100, format_args!("{status} instead of 100"))?;

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use super::conn::SOON;
 use crate::{
     case::{Case, case},
     concat::{create_partial, final_of, join, open, partial},
@@ -46,13 +47,15 @@ fn expires(answer: &Answer) -> Step<SystemTime> {
     Ok(time)
 }
 
-/// The deadline is that many hours away, give or take two seconds.
-fn is_in(answer: &Answer, hours: u64) -> Step {
-    let expected = SystemTime::now() + Duration::from_hours(hours);
+/// The deadline is that many hours behind the upload's last bytes, which came since `since`; the
+/// date leaves out what is less than a second.
+fn is_in(answer: &Answer, hours: u64, since: SystemTime) -> Step {
+    let (span, second) = (Duration::from_hours(hours), Duration::from_secs(1));
+    let (first, last) = (since + span - second, SystemTime::now() + span + second);
     let told = expires(answer)?;
-    let apart = told.duration_since(expected).unwrap_or_else(|early| early.duration());
-    let what = format!("Upload-Expires is {apart:?} away from now + {hours} h");
-    answer.ensure(apart <= Duration::from_secs(2), what)
+    let (first_date, last_date) = (httpdate::fmt_http_date(first), httpdate::fmt_http_date(last));
+    let what = format!("Upload-Expires is not within {first_date} and {last_date}");
+    answer.ensure((first..=last).contains(&told), what)
 }
 
 fn told_while_unfinished(judge: &Judge<'_>) -> Step {
@@ -90,15 +93,19 @@ fn will_expire(judge: &Judge<'_>, server: &Server) -> Step<bool> {
 }
 
 fn all_tell_three_hours(judge: &Judge<'_>, server: &Server) -> Step {
-    is_in(&server.ask(&create(server, 11))?.expect(201)?, 3).at("POST")?;
+    let tells = |ask: &dyn Fn() -> Step<Answer>| {
+        let since = SystemTime::now();
+        is_in(&ask()?, 3, since)
+    };
+    tells(&|| server.ask(&create(server, 11))?.expect(201)).at("POST")?;
     if judge.offers("creation-with-upload") {
-        let made = server.ask(&create_with(server, 11, "hello"))?.expect(201)?;
-        is_in(&made, 3).at("POST with a body")?;
+        tells(&|| server.ask(&create_with(server, 11, "hello"))?.expect(201))
+            .at("POST with a body")?;
     }
-    is_in(&Upload::hello(server)?.head()?, 3).at("HEAD")?;
+    tells(&|| Upload::hello(server)?.head()).at("HEAD")?;
     if judge.offers("concatenation") {
-        let made = server.ask(&create_partial(server, 11))?.expect(201)?;
-        is_in(&made, 3).at("POST of a partial upload")?;
+        tells(&|| server.ask(&create_partial(server, 11))?.expect(201))
+            .at("POST of a partial upload")?;
     }
     Ok(())
 }
@@ -146,6 +153,7 @@ fn all_kinds_tell_it(judge: &Judge<'_>, server: &Server) -> Step {
 }
 
 fn exactly_three_hours(judge: &Judge<'_>, server: &Server) -> Step {
+    let since = SystemTime::now();
     let upload = Upload::hello(server)?;
     let url = &upload.url;
     let mut all = vec![
@@ -163,7 +171,7 @@ fn exactly_three_hours(judge: &Judge<'_>, server: &Server) -> Step {
         all.push((checked("sha1 nonsense"), 400));
     }
     for (request, status) in all {
-        is_in(&server.ask(&request)?.expect(status)?, 3).at(status)?;
+        is_in(&server.ask(&request)?.expect(status)?, 3, since).at(status)?;
     }
     Ok(())
 }
@@ -190,11 +198,11 @@ fn is_gone(upload: &Upload<'_>, when: &str) -> Step {
 }
 
 fn past_the_deadline(judge: &Judge<'_>) -> Step {
-    let lazy = judge.start(&["--expire-after=1s", "--reap-every=1h"])?;
-    let swept = judge.start(&["--expire-after=1s", "--reap-every=1s"])?;
+    let lazy = judge.start(&["--expire-after=4s", "--reap-every=1h"])?;
+    let swept = judge.start(&["--expire-after=4s", "--reap-every=1s"])?;
     let (old, taken) = (Upload::hello(&lazy)?, Upload::hello(&swept)?);
     let stored = lazy.stored();
-    thread::sleep(Duration::from_millis(1_300));
+    thread::sleep(Duration::from_millis(4_800));
     is_gone(&old, "before any sweep")?;
     // What expired may go as soon as somebody is told so.
     let kept = |(path, file): (&_, &_)| stored.get(path) == Some(file);
@@ -233,7 +241,7 @@ fn finished_ones_stay(judge: &Judge<'_>) -> Step {
 /// A merge cannot be made to run across its deadline from outside: it would have to take longer
 /// than the last chunk's deadline is away. PATCH and PUT can.
 fn what_runs_is_not_cut(judge: &Judge<'_>) -> Step {
-    let server = judge.start(&["--expire-after=2s", "--reap-every=50ms"])?;
+    let server = judge.start(&["--expire-after=5s", "--reap-every=50ms"])?;
     thread::scope(|scope| {
         let patching = scope.spawn(|| patches_slowly(&server).at("PATCH"));
         let breaking = scope.spawn(|| breaks_off_slowly(&server).at("PATCH that breaks off"));
@@ -245,13 +253,13 @@ fn what_runs_is_not_cut(judge: &Judge<'_>) -> Step {
     })
 }
 
-/// Sends a tenth of the body each 250 ms.
+/// Sends a tenth of the body each 600 ms.
 fn slowly(server: &Server, request: &Request) -> Step<Conn> {
     let mut head = request.clone();
     head.body.clear();
     let mut running = server.begin(&head)?;
     for piece in request.body.chunks(request.body.len().div_ceil(10)) {
-        thread::sleep(Duration::from_millis(250));
+        thread::sleep(Duration::from_millis(600));
         running.raw(piece)?;
     }
     Ok(running)
@@ -268,8 +276,9 @@ fn patches_slowly(server: &Server) -> Step {
 fn breaks_off_slowly(server: &Server) -> Step {
     let upload = Upload::new(server, 2000)?;
     let half = patch(&upload.url, 0, [7; 1000]).announcing(2000);
-    slowly(server, &half)?.finish();
-    thread::sleep(Duration::from_millis(300));
+    let mut running = slowly(server, &half)?;
+    running.finish();
+    running.closes_within(SOON)?;
     upload.is_at(1000)
 }
 
@@ -278,7 +287,7 @@ fn puts_slowly(server: &Server) -> Step {
     parts.send(server, 0)?;
     let mut running = slowly(server, &parts.put(server, 1)?)?;
     running.answer("POST")?.expect(201)?;
-    // Its bytes moved the deadline.
+    // Its bytes moved the deadline; the reaper passes by meanwhile.
     thread::sleep(Duration::from_millis(300));
     let merged = parts.merge(server)?.expect(201)?;
     parts.is_merged(server, &merged)
@@ -286,7 +295,7 @@ fn puts_slowly(server: &Server) -> Step {
 
 fn partials_and_pending_finals(judge: &Judge<'_>) -> Step {
     judge.needs("concatenation")?;
-    let server = judge.start(&["--expire-after=2s", "--reap-every=1s"])?;
+    let server = judge.start(&["--expire-after=5s", "--reap-every=1s"])?;
     let whole = partial(&server, b"whole")?;
     whole.head()?.needs("Upload-Expires").at("HEAD of a finished partial")?;
     let mut expiring = vec![whole];
@@ -298,7 +307,7 @@ fn partials_and_pending_finals(judge: &Judge<'_>) -> Step {
         pending.head()?.needs("Upload-Expires").at("HEAD of a pending final")?;
         expiring.extend([part, pending]);
     }
-    thread::sleep(Duration::from_millis(3_200));
+    thread::sleep(Duration::from_millis(6_600));
     for (which, upload) in ["a finished partial", "an open one", "its final"].iter().zip(&expiring)
     {
         upload.head()?.expect(410).at(which)?;

@@ -131,9 +131,9 @@ fn nothing_unfinished(judge: &Judge<'_>) -> Step {
     }
     half.patch(5, " world")?.expect(204)?;
     half.is_file(b"hello world")?;
-    let server = judge.then_start(&["--expire-after=1s", "--reap-every=1h"])?;
+    let server = judge.then_start(&["--expire-after=4s", "--reap-every=1h"])?;
     let expired = Upload::hello(&server)?;
-    thread::sleep(Duration::from_millis(1_300));
+    thread::sleep(Duration::from_millis(4_800));
     lacks_bytes(&problem(expired.get()?, 410).at("expired")?)
 }
 

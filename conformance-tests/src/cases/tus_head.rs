@@ -80,9 +80,9 @@ fn unknown_uploads(judge: &Judge<'_>) -> Step {
         let answer = upload.head()?.expect_one(&GONE).at("terminated")?;
         answer.lacks("Upload-Offset")?;
     }
-    let server = judge.then_start(&["--expire-after=1s", "--reap-every=1s"])?;
+    let server = judge.then_start(&["--expire-after=4s", "--reap-every=1s"])?;
     let upload = Upload::hello(&server)?;
-    std::thread::sleep(Duration::from_millis(1300));
+    std::thread::sleep(Duration::from_millis(4_800));
     for when in ["expired", "expired and swept"] {
         let answer = upload.head()?.expect(410).at(when)?;
         answer.lacks("Upload-Offset")?;

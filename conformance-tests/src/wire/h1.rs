@@ -230,7 +230,13 @@ impl Conn {
             return Err(too_much("bytes without an end"));
         }
         let mut buffer = [0; 16 * 1024];
-        let read = self.stream.read(&mut buffer)?;
+        let read = loop {
+            match self.stream.read(&mut buffer) {
+                // We were stopped and went on.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else {
             return Err(ErrorKind::UnexpectedEof.into());
         };
