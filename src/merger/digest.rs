@@ -17,11 +17,10 @@ const BATCH: usize = 64;
 
 impl Merger {
     /// Goes on with what a crash interrupted. That a part of it is gone by now, or it itself, or
-    /// bytes that its client is asked for again, is no failure: nobody but a client can help. Nor
-    /// is a client that works on it, which goes on by itself and is never asked to leave.
+    /// bytes that its client is asked for again, is no failure: nobody but a client can help.
     pub async fn resume(self: &Arc<Self>, id: &UploadId) -> Result<(), MergeError> {
         let resumed = match self.concatenate(id).await {
-            Err(MergeError::Hold(HoldError::Unknown)) => self.merge_unasked(id).await.map(|_| ()),
+            Err(MergeError::Hold(HoldError::Unknown)) => self.merge_unasked(id).await,
             concatenated => concatenated.map(|_| ()),
         };
         match resumed {
@@ -30,10 +29,6 @@ impl Merger {
                 | MergeError::Missing { .. },
             ) => {
                 tracing::info!(%id, "an interrupted upload has nothing left to finish");
-                Ok(())
-            }
-            Err(MergeError::Hold(HoldError::Busy)) => {
-                tracing::info!(%id, "left an interrupted upload to whoever works on it");
                 Ok(())
             }
             resumed => resumed,

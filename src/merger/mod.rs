@@ -185,18 +185,7 @@ impl Merger {
     ) -> Result<MergeOutcome, MergeError> {
         let join_wait = self.options.join_wait;
         let Some(turn) = self.turn(id, join_wait).await else { return Ok(MergeOutcome::Running) };
-        joined(self.merge_behind(id, (demand, Manner::Asking), turn).await)
-    }
-
-    /// The same for nobody's request: whoever holds the upload is not asked to leave, and it is
-    /// busy where that takes long.
-    pub(super) async fn merge_unasked(
-        self: &Arc<Self>,
-        id: &UploadId,
-    ) -> Result<MergeOutcome, MergeError> {
-        let join_wait = self.options.join_wait;
-        let Some(turn) = self.turn(id, join_wait).await else { return Ok(MergeOutcome::Running) };
-        joined(self.merge_behind(id, (MergeDemand::default(), Manner::Patient), turn).await)
+        joined(self.merge_behind(id, demand, turn).await)
     }
 
     /// The same for a request that waits no longer than `wait`: what is wrong with its demand, it
@@ -218,7 +207,7 @@ impl Merger {
         let join_wait = wait.min(self.options.join_wait);
         let Some(turn) = self.turn(id, join_wait).await else { return Ok(MergeOutcome::Running) };
         let left = wait.saturating_sub(waiting.elapsed());
-        match time::timeout(left, self.merge_behind(id, (demand, Manner::Asking), turn)).await {
+        match time::timeout(left, self.merge_behind(id, demand, turn)).await {
             Ok(merged) => joined(merged),
             Err(_) => Ok(MergeOutcome::Running),
         }
@@ -228,13 +217,13 @@ impl Merger {
     fn merge_behind(
         self: &Arc<Self>,
         id: &UploadId,
-        (demand, manner): (MergeDemand, Manner),
+        demand: MergeDemand,
         turn: Running,
     ) -> JoinHandle<Result<MergeOutcome, MergeError>> {
         let (this, id) = (self.clone(), id.clone());
         self.tasks.spawn(async move {
             let time = Stopwatch::start();
-            let outcome = this.merge_in_turns(&id, demand, manner).await;
+            let outcome = this.merge_in_turns(&id, demand).await;
             let end = if outcome.is_ok() { MergeEnd::Merged } else { MergeEnd::Refused };
             this.holds.meter().merge(end, time.elapsed());
             drop(turn);
@@ -280,17 +269,43 @@ impl Merger {
         Ok(Running { merger: self.clone(), id: id.clone(), _done: done })
     }
 
+    /// Finishes an upload that nobody asks for, in line behind whoever holds it: that is asked to
+    /// leave by clients alone, and a merge that a client asks for is not kept waiting.
+    pub(super) async fn merge_unasked(self: &Arc<Self>, id: &UploadId) -> Result<(), MergeError> {
+        loop {
+            let mut held = match self.holds.take(id, Manner::Patient).await {
+                Err(HoldError::Busy) if self.tasks.is_closed() => return Ok(()),
+                Err(HoldError::Busy) => continue,
+                taken => taken?,
+            };
+            let Ok(turn) = self.join(id) else { return Ok(()) };
+            let (this, time) = (self.clone(), Stopwatch::start());
+            let merged = blocking::run(move || {
+                let merged = this.merge_while_unwanted(&mut held, &MergeDemand::default());
+                drop((held, turn));
+                merged
+            });
+            let end = match merged.await {
+                Ok(None) => continue,
+                Ok(Some(_)) => Ok(()),
+                Err(error) => Err(error),
+            };
+            let told = if end.is_ok() { MergeEnd::Merged } else { MergeEnd::Refused };
+            self.holds.meter().merge(told, time.elapsed());
+            return end;
+        }
+    }
+
     /// Copies part by part and leaves in between when asked, so that a look at the upload never
     /// waits for a merge.
     async fn merge_in_turns(
         self: &Arc<Self>,
         id: &UploadId,
         demand: MergeDemand,
-        manner: Manner,
     ) -> Result<MergeOutcome, MergeError> {
         let demand = Arc::new(demand);
         loop {
-            let mut held = self.holds.take(id, manner).await?;
+            let mut held = self.holds.take(id, Manner::Asking).await?;
             let (this, demand) = (self.clone(), demand.clone());
             let turn = move || this.merge_while_unwanted(&mut held, &demand);
             if let Some(outcome) = blocking::run(turn).await? {

@@ -217,6 +217,7 @@ fn who_asks_after_the_farewell_and_takes_nothing_is_hung_up_on_too() {
     // Streams begin without a window.
     connection.raw(frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]));
     while next_kind(&mut connection) != GOAWAY {}
+    thread::sleep(Duration::from_secs(1));
     let since = Instant::now();
     let length = u8::try_from(upload.url.len()).unwrap();
     // GET, http, :path; the request crosses the farewell.

@@ -133,6 +133,7 @@ fn it_works_as_often_as_the_network_breaks() {
         },
         || format!("not whole but {}", upload.offset()),
     );
+    upload.is_file(&bytes);
 }
 
 // rows: RACE-02: who was taken over hears 423 with Retry-After, or nothing.

@@ -138,27 +138,31 @@ fn is_not_told_204(said: &[u8]) -> Step {
 /// As [`cut_by_fin`] with a reset, after which the last bytes may not have been seen.
 fn cut_by_reset(server: &Server, bytes: &[u8], sent: usize) -> Step {
     let upload = Upload::new(server, length(bytes))?;
-    let mut told = sent / 2;
+    let told = sent / 2;
     upload.patch(0, &bytes[..told])?.expect(204)?;
     let rest = length(&bytes[told..]);
     let running = Running::patch(&upload, length(&bytes[..told]), rest, &bytes[told..sent])?;
     running.reset()?;
-    let (mut most, since) = (sent, Instant::now());
-    loop {
-        // The request may still be on its way through the server when we are back.
-        thread::sleep(Duration::from_millis(50));
-        let offset = usize::try_from(upload.offset()?).unwrap_or(usize::MAX);
-        let kept = (told..=most).contains(&offset);
-        ensure(kept, format_args!("{told} were told, {most} sent, and {offset} are there"))?;
-        let answer = upload.patch(length(&bytes[..offset]), &bytes[offset..])?;
-        // It came between the two, or in the middle of ours, of which any part may count then.
-        if !matches!(answer.status, 409 | 423) || since.elapsed() > SOON {
+    // The request may still be on its way through the server when we are back.
+    thread::sleep(Duration::from_millis(50));
+    let offset = usize::try_from(upload.offset()?).unwrap_or(usize::MAX);
+    let kept = (told..=sent).contains(&offset);
+    ensure(kept, format_args!("{told} were told, {sent} sent, and {offset} are there"))?;
+    let answer = upload.patch(length(&bytes[..offset]), &bytes[offset..])?;
+    let allowed = match answer.status {
+        // It came between the two.
+        409 => offset + 1..=sent,
+        // It came in the middle of ours, of which any part may count then.
+        423 => offset..=bytes.len(),
+        _ => {
             answer.expect(204)?;
             return upload.is_file(bytes);
         }
-        told = offset;
-        most = if answer.status == 423 { bytes.len() } else { most };
-    }
+    };
+    let late = usize::try_from(upload.offset()?).unwrap_or(usize::MAX);
+    ensure(allowed.contains(&late), format_args!("{offset} are there, and then {late}"))?;
+    upload.patch(length(&bytes[..late]), &bytes[late..])?.expect(204)?;
+    upload.is_file(bytes)
 }
 
 /// A small PATCH, cut at every byte of its head and its body.

@@ -12,6 +12,7 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
+    digest::length,
     judge::Judge,
     parts::soon,
     server::Server,
@@ -120,7 +121,8 @@ fn stalled(judge: &Judge<'_>) -> Step {
         Ok((upload, connection))
     };
     let all = || (0..STALLED).map(stall).collect::<Step<Vec<_>>>();
-    let stalled = taken(&server, 100 * (2 << 20), all)?;
+    let sent = (0..STALLED).map(|_| length(&bytes)).sum();
+    let stalled = taken(&server, sent, all)?;
     thread::sleep(Duration::from_millis(300));
     // Buffers go back while a client stalls; there is a budget for those that are written.
     takes_no_more(&server, before, 300 * 100 + 64 * KIB)?;

@@ -215,14 +215,15 @@ fn expires_with_a_part(server: &Server) -> Step {
     loop {
         b.patch(sent, "w")?.expect(204).at("the other partial")?;
         sent += 1;
+        // An upload may outlive its 4 s by an eighth of them, and its final by one sweep.
+        let late = since.elapsed() > Duration::from_secs(7);
         let told = (a.head()?.status, upload.head()?.status);
         thread::sleep(Duration::from_millis(300));
         if told == (410, 410) {
             return b.is_at(sent).at("the other partial");
         }
-        let took = since.elapsed();
-        let alive = format!("after {took:?} a partial and its final are answered {told:?}");
-        ensure(took < Duration::from_secs(15), alive)?;
+        let alive = format!("after 7 s a partial and its final are answered {told:?}");
+        ensure(!late, alive)?;
     }
 }
 

@@ -201,20 +201,24 @@ async fn a_finished_upload_takes_nothing_and_says_so() {
 /// told 423.
 #[tokio::test]
 async fn a_start_asks_no_client_to_leave_an_upload_that_it_finds_unfinished() {
-    let bench = Bench::memory_with(|setup| setup.patience = Duration::from_millis(50));
+    let patience = Duration::from_secs(1);
+    let bench = Bench::memory_with(|setup| setup.patience = patience);
     let script = Script::of(b"").unannounced().then(Frame::Stall, 0);
     let (house, stalls) = (bench.house.clone(), script.stalled());
     let creation = tokio::spawn(async move { house.create_with(new(0), script).await });
     time::timeout(Duration::from_secs(20), stalls.notified()).await.unwrap();
     let id = bench.storage().uploads().unwrap().remove(0).id;
-    bench.merger.resume(&id).await.unwrap();
+    let (merger, found) = (bench.merger.clone(), id.clone());
+    let resumed = tokio::spawn(async move { merger.resume(&found).await });
+    // Longer than whoever asks would wait.
+    time::sleep(patience * 5 / 4).await;
+    assert!(!creation.is_finished() && !resumed.is_finished());
     assert_eq!(bench.status(&id).await.record.phase(), Phase::Received);
-    assert!(!creation.is_finished());
     // A client may ask it.
     assert_eq!(bench.head(&id).await, 0);
     let created = creation.await.unwrap().unwrap();
-    assert_eq!((created.id, created.appended.end), (id.clone(), End::TakenOver));
-    bench.merger.resume(&id).await.unwrap();
+    assert_eq!((&created.id, created.appended.end), (&id, End::TakenOver));
+    resumed.await.unwrap().unwrap();
     assert_eq!(bench.download(&id).await, b"");
 }
 

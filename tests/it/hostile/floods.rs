@@ -1,6 +1,6 @@
 //! Floods: many small things, each of them legal.
 
-use std::{fs, thread, time::Duration};
+use std::{fs, io, thread, time::Duration};
 
 use super::{
     frames::{
@@ -82,27 +82,34 @@ fn takes_requests_back(server: &Server, held: &Upload) -> usize {
     for batch in 0..30 {
         let streams: Vec<u32> = (0..BATCH).map(|number| stream(batch * BATCH + number)).collect();
         let asked = |stream: &u32| frame(HEADERS, END_HEADERS | END_STREAM, *stream, &block);
-        connection.raw(streams.iter().flat_map(asked).collect::<Vec<u8>>());
-        is_read(&mut connection);
+        let _ = connection.try_raw(&streams.iter().flat_map(asked).collect::<Vec<u8>>());
+        // In the lobby it ends after a while, on a busy machine before all is asked.
+        if is_read(&mut connection).is_err() {
+            break;
+        }
         thread::sleep(Duration::from_millis(40));
         let taken_back = |stream: &u32| frame(RST_STREAM, 0, *stream, &CANCEL);
-        connection.raw(streams.iter().flat_map(taken_back).collect::<Vec<u8>>());
+        let _ = connection.try_raw(&streams.iter().flat_map(taken_back).collect::<Vec<u8>>());
     }
     thread::sleep(Duration::from_secs(4));
-    until(|| refused(server) > 0, || "no HEAD was counted".to_owned());
+    if refused(server) == 0 {
+        until(|| refused(server) > 0, || "no HEAD was counted".to_owned());
+        // All that began with it end with it.
+        thread::sleep(Duration::from_secs(1));
+    }
     ledger.unlock().unwrap();
     refused(server)
 }
 
 /// All that was sent so far has been read: the answer to a PING comes behind it.
-fn is_read(connection: &mut Conn) {
-    connection.raw(frame(PING, 0, 0, &[7; 8]));
+fn is_read(connection: &mut Conn) -> io::Result<()> {
+    connection.try_raw(&frame(PING, 0, 0, &[7; 8]))?;
     loop {
-        let head = connection.take(9).unwrap();
+        let head = connection.take(9)?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        connection.take(length as usize).unwrap();
+        connection.take(length as usize)?;
         if head[3..5] == [PING, ACK] {
-            return;
+            return Ok(());
         }
     }
 }
