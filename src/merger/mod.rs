@@ -45,6 +45,9 @@ use crate::{
     },
 };
 
+/// How often an upload that nobody asks for is tried again while somebody is at work on it.
+const UNASKED_EVERY: Duration = Duration::from_millis(250);
+
 /// Finished files that are read at the same time to become others, each as fast as the disk.
 const DUPLICATING_MAX: usize = 4;
 
@@ -224,8 +227,7 @@ impl Merger {
         self.tasks.spawn(async move {
             let time = Stopwatch::start();
             let outcome = this.merge_in_turns(&id, demand).await;
-            let end = if outcome.is_ok() { MergeEnd::Merged } else { MergeEnd::Refused };
-            this.holds.meter().merge(end, time.elapsed());
+            this.count(&outcome, time.elapsed());
             drop(turn);
             outcome
         })
@@ -269,31 +271,48 @@ impl Merger {
         Ok(Running { merger: self.clone(), id: id.clone(), _done: done })
     }
 
-    /// Finishes an upload that nobody asks for, in line behind whoever holds it: that is asked to
-    /// leave by clients alone, and a merge that a client asks for is not kept waiting.
+    /// Finishes an upload that nobody asks for, once nobody holds it and no other merge of it runs:
+    /// whoever is at work is not asked to leave, and clients need not wait for this.
     pub(super) async fn merge_unasked(self: &Arc<Self>, id: &UploadId) -> Result<(), MergeError> {
         loop {
-            let mut held = match self.holds.take(id, Manner::Patient).await {
-                Err(HoldError::Busy) if self.tasks.is_closed() => return Ok(()),
-                Err(HoldError::Busy) => continue,
-                taken => taken?,
-            };
-            let Ok(turn) = self.join(id) else { return Ok(()) };
-            let (this, time) = (self.clone(), Stopwatch::start());
-            let merged = blocking::run(move || {
-                let merged = this.merge_while_unwanted(&mut held, &MergeDemand::default());
-                drop((held, turn));
-                merged
-            });
-            let end = match merged.await {
-                Ok(None) => continue,
-                Ok(Some(_)) => Ok(()),
-                Err(error) => Err(error),
-            };
-            let told = if end.is_ok() { MergeEnd::Merged } else { MergeEnd::Refused };
-            self.holds.meter().merge(told, time.elapsed());
-            return end;
+            match self.holds.try_take(id).await {
+                Ok(held) => {
+                    if let Some(end) = self.merge_in_hand(id, held).await {
+                        return end.map(|_| ());
+                    }
+                }
+                Err(HoldError::Busy) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if self.tasks.is_closed() {
+                return Ok(());
+            }
+            time::sleep(UNASKED_EVERY).await;
         }
+    }
+
+    /// Goes on with the merge of an upload that is held; `None` where it is not over, since
+    /// somebody asks for the upload or another merge of it runs.
+    async fn merge_in_hand(
+        self: &Arc<Self>,
+        id: &UploadId,
+        mut held: Held,
+    ) -> Option<Result<MergeOutcome, MergeError>> {
+        let turn = self.join(id).ok()?;
+        let (this, time) = (self.clone(), Stopwatch::start());
+        let merged = blocking::run(move || {
+            let merged = this.merge_while_unwanted(&mut held, &MergeDemand::default());
+            drop((held, turn));
+            merged
+        });
+        let outcome = merged.await.transpose()?;
+        self.count(&outcome, time.elapsed());
+        Some(outcome)
+    }
+
+    fn count(&self, outcome: &Result<MergeOutcome, MergeError>, took: Duration) {
+        let end = if outcome.is_ok() { MergeEnd::Merged } else { MergeEnd::Refused };
+        self.holds.meter().merge(end, took);
     }
 
     /// Copies part by part and leaves in between when asked, so that a look at the upload never

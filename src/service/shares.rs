@@ -102,9 +102,9 @@ impl Shares {
         Some(standing.seat(self, whose))
     }
 
-    /// Asks the slowest of the addresses with the most places for its own, if that is more than a
-    /// share and the newcomer's address has less. Was there one? The place comes to whoever waits
-    /// and has the least.
+    /// Asks for the slowest place of the addresses with the most of them, if that is more than a
+    /// share and the newcomer's address has less than one. Was there any? It comes to whoever
+    /// waits and has the least.
     pub(crate) fn make_room(&self, newcomer: Whose) -> bool {
         let mut standing = self.lock();
         let own = standing.crowds.get(&newcomer).map_or(0, |crowd| crowd.present);

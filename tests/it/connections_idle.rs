@@ -210,7 +210,7 @@ fn an_answer_on_http2_that_nobody_takes_is_broken_off() {
 // spec: CORE-66
 #[test]
 fn who_asks_after_the_farewell_and_takes_nothing_is_hung_up_on_too() {
-    let server = Server::with(&["--idle-timeout=2s"]);
+    let server = Server::with(&["--idle-timeout=4s"]);
     let upload = large(&server);
     let mut connection = server.connect();
     connection.raw(PREFACE);
@@ -223,7 +223,7 @@ fn who_asks_after_the_farewell_and_takes_nothing_is_hung_up_on_too() {
     // GET, http, :path; the request crosses the farewell.
     let head = [b"\x82\x86\x04", &[length][..], upload.url.as_bytes(), b"\x01\x04here"].concat();
     connection.raw(frame(1, 0b101, 1, &head));
-    let said = kinds(&connection.closes_within(Duration::from_secs(12)));
+    let said = kinds(&connection.closes_within(Duration::from_secs(24)));
     assert!(said.contains(&1), "{said:?}");
-    assert!(since.elapsed() >= Duration::from_secs(3), "{:?}", since.elapsed());
+    assert!(since.elapsed() >= Duration::from_secs(6), "{:?}", since.elapsed());
 }

@@ -252,8 +252,8 @@ fn hand_on(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
 #[test]
 fn a_request_from_far_away_that_crosses_a_farewell_is_answered() {
     let server = Server::with(&["--max-connections=1"]);
-    // Together less than the 1.5 s, and far more than the 0.5 s of HTTP/1.1 on the way there; on
-    // the way back the farewell leaves us time to ask.
+    // Together less than the 1.5 s, and on the way there more than the 0.5 s of HTTP/1.1; on the
+    // way back the farewell leaves us time to ask.
     let delays = (Duration::from_millis(550), Duration::from_millis(800));
     let far = far_away(server.address(), delays);
     let mut connection = H2::open(far);

@@ -48,7 +48,8 @@ fn who_takes_requests_back_has_no_more_under_way_than_who_does_not() {
     let server = Server::start();
     let held = Upload::hello(&server);
     let watch = Watch::begin(&server);
-    let ran = takes_requests_back(&server, &held);
+    let (ran, asked) = takes_requests_back(&server, &held);
+    assert_eq!(asked, 600);
     assert!((20..=200).contains(&ran), "{ran} of 600 requests ran");
     watch.ends(MIB);
 }
@@ -65,20 +66,22 @@ fn nor_has_who_comes_beyond_the_limit_of_connections() {
     let other = Upload::new(&server, 11);
     server.has_open(0);
     let mut busy = other.stall(0, 11, b"hello");
-    let ran = takes_requests_back(&server, &held);
+    let (ran, _) = takes_requests_back(&server, &held);
     assert!((1..=8).contains(&ran), "{ran} of 600 requests ran");
     busy.raw(" world");
     busy.answer("PATCH").expect(204);
 }
 
-/// How many of 600 requests ran. Each of them waits for three seconds, and is counted when it ends.
-fn takes_requests_back(server: &Server, held: &Upload) -> usize {
+/// How many of 600 requests ran, and how many were asked before the server hung up. Each of them
+/// waits for three seconds, and is counted when it ends.
+fn takes_requests_back(server: &Server, held: &Upload) -> (usize, usize) {
     /// As many as may be taken back before the library has looked at them.
     const BATCH: usize = 20;
     let ledger = fs::File::open(held.ledger()).unwrap();
     ledger.lock().unwrap();
     let mut connection = hello(server, &[]);
     let block = head("HEAD", &held.url, &[]);
+    let mut asked_for = 0;
     for batch in 0..30 {
         let streams: Vec<u32> = (0..BATCH).map(|number| stream(batch * BATCH + number)).collect();
         let asked = |stream: &u32| frame(HEADERS, END_HEADERS | END_STREAM, *stream, &block);
@@ -87,6 +90,7 @@ fn takes_requests_back(server: &Server, held: &Upload) -> usize {
         if is_read(&mut connection).is_err() {
             break;
         }
+        asked_for += BATCH;
         thread::sleep(Duration::from_millis(40));
         let taken_back = |stream: &u32| frame(RST_STREAM, 0, *stream, &CANCEL);
         let _ = connection.try_raw(&streams.iter().flat_map(taken_back).collect::<Vec<u8>>());
@@ -98,7 +102,7 @@ fn takes_requests_back(server: &Server, held: &Upload) -> usize {
         thread::sleep(Duration::from_secs(1));
     }
     ledger.unlock().unwrap();
-    refused(server)
+    (refused(server), asked_for)
 }
 
 /// All that was sent so far has been read: the answer to a PING comes behind it.
