@@ -4,24 +4,14 @@ use std::time::Duration;
 
 use tokio::{task::JoinHandle, time};
 
+use super::whole::new;
 use crate::{
     durable::Durability,
     hold::{Hashing, HoldError},
-    ingest::{Appended, Broken, End, IngestError, NewUpload},
+    ingest::{Appended, Broken, End, IngestError},
     testing::{Bench, Frame, Medium, Script, composite, content, len},
-    upload::{Length, Phase, UploadId},
+    upload::{Phase, UploadId},
 };
-
-fn new(length: u64) -> NewUpload {
-    NewUpload {
-        length: Some(Length::new(length).unwrap()),
-        metadata: String::new(),
-        filename: None,
-        media_type: None,
-        concatenation: None,
-        owner: String::new(),
-    }
-}
 
 /// Sends `bytes` in requests of `step` bytes, and checks each answer and what others see.
 async fn upload(bench: &mut Bench, bytes: &[u8], step: usize, restarts: bool) {

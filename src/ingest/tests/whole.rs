@@ -8,7 +8,8 @@ use crate::{
     upload::Length,
 };
 
-fn new(length: u64) -> NewUpload {
+/// An upload of this length, of which no more is said.
+pub(super) fn new(length: u64) -> NewUpload {
     NewUpload {
         length: Some(Length::new(length).unwrap()),
         metadata: String::new(),
